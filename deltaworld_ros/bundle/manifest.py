@@ -1,0 +1,206 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest `bundle.yaml`: every size, unit and class that the graphs of a bundle assume."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+import re
+from typing import Any, Literal
+
+from deltaworld_ros.errors import UserError
+
+from pydantic import BaseModel, Field, ValidationError
+import yaml
+
+MANIFEST_NAME = 'bundle.yaml'
+GRAPHS = ('observe', 'rollout', 'decode')
+REQUIRED_FILES = (
+    'observe.onnx', 'rollout.onnx', 'decode.onnx',
+    'golden.npz', 'baselines.npz', 'LICENSES.md')
+
+# A manifest is a page of text: anything larger is not one, and is not parsed.
+_LARGEST_MANIFEST = 1_000_000
+_FILE_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]*')
+_SHA256 = re.compile(r'[0-9a-f]{64}')
+
+
+class SemanticClass(BaseModel, extra='forbid', frozen=True):
+    """One class of the label maps; its id is its place in `Manifest.classes`."""
+
+    name: str
+    color: tuple[int, int, int]
+    obstacle: bool
+
+
+class Licence(BaseModel, extra='forbid', frozen=True):
+    """The licence of one thing that the bundle was made from."""
+
+    name: str
+    component: str
+    source: str
+
+
+class Manifest(BaseModel, extra='forbid', frozen=True):
+    """
+    What `bundle.yaml` says: sizes are in pixels, tokens or numbers, times in seconds.
+
+    Depth is in metres for a camera whose focal length is `focal_length` pixels at `image_width`.
+    `rotary_frequencies` are in cycles per second (angle = 2 pi time frequency). `queries` says
+    whether a sample keeps one noise query through its steps or draws a fresh one each step.
+    """
+
+    format: Literal[1]
+    name: str = Field(min_length=1, max_length=100)
+    description: str
+    created: str
+    backbone: str
+    image_width: int = Field(gt=0, le=8192)
+    image_height: int = Field(gt=0, le=8192)
+    feature_rows: int = Field(gt=0, le=1024)
+    feature_columns: int = Field(gt=0, le=1024)
+    feature_size: int = Field(gt=0, le=8192)
+    token_size: int = Field(gt=0, le=8192)
+    noise_size: int = Field(gt=0, le=8192)
+    noise_std: float = Field(0.02, gt=0, le=10)
+    queries: Literal['fresh', 'kept']
+    rotary_frequencies: list[float]
+    stride: float = Field(gt=0, le=60)
+    steps: int = Field(gt=0, le=64)
+    context_length: int = Field(ge=2, le=64)
+    map_width: int = Field(gt=0, le=8192)
+    map_height: int = Field(gt=0, le=8192)
+    depth_minimum: float = Field(gt=0, le=1e5)
+    depth_maximum: float = Field(gt=0, le=1e5)
+    focal_length: float = Field(gt=0, le=1e6)
+    num_samples: int = Field(256, gt=0, le=65536)
+    num_futures: int = Field(6, gt=0, le=256)
+    selection_dimensions: int = Field(gt=0)
+    classes: list[SemanticClass]
+    licences: list[Licence]
+    sources: list[str]
+    training_data: list[str]
+    files: dict[str, str] = {}
+
+    @property
+    def leads(self) -> tuple[float, ...]:
+        """Give the leads of the forecasts in seconds, one a step."""
+        return tuple(round(self.stride * step, 9) for step in range(1, self.steps + 1))
+
+    @property
+    def num_patches(self) -> int:
+        """Give the number of feature vectors of one frame."""
+        return self.feature_rows * self.feature_columns
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check the manifest file at `path`; a `UserError` names what is wrong in it."""
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise UserError(f'{path}: larger than {_LARGEST_MANIFEST} bytes, so not a manifest')
+        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise UserError(f'{path}: no such file; a bundle is a folder that holds it') from None
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+    except UserError:
+        raise
+    # yaml raises plain ValueErrors too (impossible dates, undecodable bytes).
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f'{path}: not plain YAML: {_one_line(error)}') from None
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise UserError(f'{path}: must hold a mapping of names to values')
+    try:
+        manifest = Manifest(**data)
+    except ValidationError as error:
+        raise UserError(f'{path}: {_validation_text(error)}') from None
+    problem = _inconsistency(manifest) or _files_problem(manifest.files)
+    if problem:
+        raise UserError(f'{path}: {problem}')
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """
+    Write `bundle.yaml` into `folder` with the sha256 of every other file there.
+
+    Return the manifest as written. Raise `UserError` where the values contradict each other or a
+    file that every bundle has is missing.
+    """
+    files = {
+        entry.name: sha256_of(entry) for entry in sorted(folder.iterdir())
+        if entry.is_file() and entry.name != MANIFEST_NAME and _FILE_NAME.fullmatch(entry.name)}
+    written = Manifest(**{**_as_dict(manifest), 'files': files})
+    problem = _inconsistency(written) or _files_problem(files)
+    if problem:
+        raise UserError(f'{folder / MANIFEST_NAME}: {problem}')
+    data = _as_dict(written)
+    for semantic_class in data['classes']:
+        semantic_class['color'] = list(semantic_class['color'])
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=99)
+    (folder / MANIFEST_NAME).write_text(text, encoding='utf-8')
+    return written
+
+
+def sha256_of(path: Path) -> str:
+    """Give the sha256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open('rb') as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _as_dict(manifest: Manifest) -> dict[str, Any]:
+    # pydantic 1.10 (Ubuntu's) has no model_dump; pydantic 2 warns about dict().
+    dump = getattr(manifest, 'model_dump', None) or manifest.dict
+    result: dict[str, Any] = dump()
+    return result
+
+
+def _inconsistency(manifest: Manifest) -> str | None:
+    """Say which values contradict each other, or None."""
+    if not manifest.rotary_frequencies or not all(
+            math.isfinite(value) and value > 0 for value in manifest.rotary_frequencies):
+        return 'rotary_frequencies: must be one or more positive finite numbers'
+    if manifest.depth_maximum <= manifest.depth_minimum:
+        return 'depth_maximum: must be greater than depth_minimum'
+    if manifest.selection_dimensions > manifest.token_size:
+        return f'selection_dimensions: must be at most token_size ({manifest.token_size})'
+    if manifest.num_futures > manifest.num_samples:
+        return f'num_futures: must be at most num_samples ({manifest.num_samples})'
+    if not 1 <= len(manifest.classes) <= 255:
+        return 'classes: must be 1 to 255 classes (255 marks unlabelled pixels)'
+    for semantic_class in manifest.classes:
+        if not all(0 <= channel <= 255 for channel in semantic_class.color):
+            return f'classes: color of {semantic_class.name!r} must be three numbers in 0..255'
+    if len({semantic_class.name for semantic_class in manifest.classes}) < len(manifest.classes):
+        return 'classes: two classes have the same name'
+    return None
+
+
+def _files_problem(files: dict[str, str]) -> str | None:
+    for name, digest in files.items():
+        if not _FILE_NAME.fullmatch(name) or name == MANIFEST_NAME:
+            return f'files: {name!r} is not a plain file name of the bundle folder'
+        if not _SHA256.fullmatch(digest):
+            return f'files: {name!r} has no sha256 of 64 lower-case hexadecimal digits'
+    missing = [name for name in REQUIRED_FILES if name not in files]
+    if missing:
+        return f'files: {", ".join(missing)} missing'
+    return None
+
+
+def _validation_text(error: ValidationError) -> str:
+    # Never str(error): it prints the input, which may be huge or many lines.
+    problems = [
+        f'{".".join(str(part) for part in problem["loc"])}: {problem["msg"]}'
+        for problem in error.errors()]
+    more = f' (and {len(problems) - 3} more)' if len(problems) > 3 else ''
+    return _one_line('; '.join(problems[:3])) + more
+
+
+def _one_line(value: object) -> str:
+    return ' '.join(str(value).split())[:300]
