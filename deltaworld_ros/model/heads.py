@@ -1,0 +1,40 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Linear task heads on frozen features (paper, appendix A)."""
+
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
+
+
+class SegmentationHead(nn.Module):
+    """Batch norm and a 1x1 convolution to class logits at patch resolution."""
+
+    def __init__(self, size: int, classes: int):
+        """Create the layers."""
+        super().__init__()
+        self.bn = nn.BatchNorm2d(size)
+        self.head = nn.Conv2d(size, classes, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D, rows, columns) to logits (B, classes, rows, columns)."""
+        return self.head(self.bn(features))
+
+
+class DepthHead(nn.Module):
+    """The expectation of a distribution over uniformly spaced depths, in metres."""
+
+    def __init__(
+        self, size: int, bins: int = 256, minimum: float = 1e-3, maximum: float = 80.0,
+    ):
+        """Create the layers; the depth range is in metres."""
+        super().__init__()
+        self.bn = nn.BatchNorm2d(size)
+        self.head = nn.Conv2d(size, bins, 1)
+        centres = torch.linspace(minimum, maximum, bins)
+        self.register_buffer('centres', centres.view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D, rows, columns) to depth (B, 1, rows, columns) in float32."""
+        weights = F.relu(self.head(self.bn(features)).float()) + 0.1
+        return (weights * self.centres).sum(1, keepdim=True) / weights.sum(1, keepdim=True)

@@ -1,0 +1,124 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""DeltaWorld: the generative predictor over delta tokens (paper, sections 3.2 and 3.4)."""
+
+import torch
+from torch import nn, Tensor
+
+from deltaworld_ros.model.blocks import CrossAttentionBlock, NORM_EPSILON
+
+Table = tuple[Tensor, Tensor]
+
+
+class Predictor(nn.Module):
+    """Blocks of cross-attention from queries to the context's tokens, then a linear head."""
+
+    def __init__(
+        self, size: int, heads: int, layers: int, mlp_size: int, token_size: int,
+        layer_scale: float = 1e-5,
+    ):
+        """Take the queries' and the tokens' sizes; they are equal in the paper."""
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            CrossAttentionBlock(size, heads, mlp_size, token_size, layer_scale)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(size, NORM_EPSILON)
+        self.head = nn.Linear(size, token_size)
+
+
+class DeltaWorld(nn.Module):
+    """
+    Predict the next delta token for each query (paper, equation 10).
+
+    `learned_query` gives the discriminative model: one learned query instead of noise.
+    Times enter only through rotary tables, which the caller computes in float64.
+    """
+
+    def __init__(
+        self, size: int = 768, heads: int = 12, layers: int = 12, mlp_size: int = 3072,
+        token_size: int | None = None, learned_query: bool = False, layer_scale: float = 1e-5,
+    ):
+        """Take the released sizes unless others are given."""
+        super().__init__()
+        self.noise_size = size
+        token_size = size if token_size is None else token_size
+        self.predictor = Predictor(size, heads, layers, mlp_size, token_size, layer_scale)
+        if learned_query:
+            self.query = nn.Parameter(torch.randn(size) * 0.02)
+        self.learned_query = learned_query
+
+    def forward(
+        self, tokens: Tensor, token_table: Table, queries: Tensor, query_table: Table,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """
+        Predict the tokens of the queries' times.
+
+        Tokens (B, L, token size) with tables (B, L, R); queries (B, Q, size) with tables
+        (B, Q, R); a boolean mask (Q, L) says which tokens each query may see. Returns
+        (B, Q, token size).
+        """
+        if self.learned_query:
+            queries = queries * 0.0 + self.query
+        for block in self.predictor.blocks:
+            keys, values = block.attention.keys_values(tokens, token_table)
+            queries = block(queries, keys, values, query_table, mask)
+        return self.predictor.head(self.predictor.norm(queries))
+
+    def rollout(self, tokens: Tensor, table: Table, noise: Tensor) -> Tensor:
+        """
+        Roll every sample out: each appends its own predicted token and sees it from then on.
+
+        Context tokens (B, T, token size); table of the T context and S future times, each
+        (B, T + S, R); noise (B, M, S, size). Returns future tokens (B, M, S, token size). The
+        context's keys and values are projected once for all samples and steps.
+        """
+        cos, sin = table
+        context, steps = tokens.shape[1], noise.shape[2]
+        blocks = self.predictor.blocks
+        shared = [
+            block.attention.keys_values(tokens, (cos[:, :context], sin[:, :context]))
+            for block in blocks
+        ]
+        if self.learned_query:
+            noise = noise * 0.0 + self.query
+        own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in blocks]
+        futures: list[Tensor] = []
+        for step in range(steps):
+            now = slice(context + step, context + step + 1)
+            queries = noise[:, :, step]
+            query_table = (cos[:, now], sin[:, now])
+            if futures:
+                before = slice(now.start - 1, now.start)
+                for block, kept in zip(blocks, own):
+                    kept.append(block.attention.keys_values(
+                        futures[-1][:, :, None],
+                        (cos[:, None, before], sin[:, None, before]),
+                    ))
+            for block, (keys, values), kept in zip(blocks, shared, own):
+                queries = _step(block, queries, keys, values, kept, query_table)
+            futures.append(self.predictor.head(self.predictor.norm(queries)))
+        return torch.stack(futures, dim=2)
+
+
+def _step(
+    block: CrossAttentionBlock, queries: Tensor, keys: Tensor, values: Tensor,
+    own: list[tuple[Tensor, Tensor]], table: Table,
+) -> Tensor:
+    """Run one block for queries (B, M, size) on shared and on each sample's own keys."""
+    if not own:
+        return block(queries, keys, values, table)
+    samples = queries.shape[1]
+    whole_keys = torch.cat(
+        [_for_each_sample(keys, samples)] + [k for k, _ in own], dim=-2)
+    whole_values = torch.cat(
+        [_for_each_sample(values, samples)] + [v for _, v in own], dim=-2)
+    cos, sin = table
+    out = block(
+        queries[:, :, None], whole_keys, whole_values, (cos[:, None], sin[:, None]))
+    return out[:, :, 0]
+
+
+def _for_each_sample(x: Tensor, samples: int) -> Tensor:
+    return x[:, None].expand(-1, samples, -1, -1, -1)
