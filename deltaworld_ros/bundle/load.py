@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltaworld_ros.bundle.manifest import (
-    Manifest,
     MANIFEST_NAME,
+    Manifest,
     read_manifest,
     sha256_of,
 )

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from pathlib import Path
 import re
+from pathlib import Path
 from typing import Any, Literal
 
-from deltaworld_ros.errors import UserError
-
-from pydantic import BaseModel, Field, ValidationError
 import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from deltaworld_ros.errors import UserError
 
 MANIFEST_NAME = 'bundle.yaml'
 GRAPHS = ('observe', 'rollout', 'decode')
