@@ -41,7 +41,7 @@ setup(
     ),
     package_dir={'deltaworld_training': 'training/deltaworld_training'},
     package_data={
-        package_name: ['bundles/*/*', 'py.typed', '**/*.html', '**/*.j2'],
+        package_name: ['bundles/*/*', 'sample/*/*', 'py.typed', '**/*.html', '**/*.j2'],
         'deltaworld_training': ['**/*.yaml'],
     },
     data_files=[
@@ -53,7 +53,6 @@ setup(
     python_requires='>=3.10',
     # The lower bounds are what ROS 2 Jazzy's Ubuntu ships.
     install_requires=[
-        'setuptools',
         'numpy>=1.26',
         'opencv-python-headless>=4.6',
         'pyyaml>=6.0',
@@ -87,8 +86,8 @@ setup(
             'ruff>=0.9',
             'mypy>=1.13',
             'types-PyYAML',
-            'build>=1.2',
-            'wheel',
+            # colcon runs setup.py, which newer versions refuse.
+            'setuptools>=70.1,<80',
             'onnx>=1.16',
             'transformers>=4.56',
             'colcon-core',
