@@ -1,0 +1,111 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# Everything happens in .venv. Where a ROS 2 environment is sourced, that ROS is used; elsewhere
+# ROS 2 Jazzy comes as wheels (x86-64 Linux, Python 3.10 to 3.14).
+
+SHELL := /bin/bash
+VENV := .venv
+
+# The machine's own python3 comes first: packages for it may already be at hand.
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11 \
+	python3.10; do $$candidate -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' \
+	2>/dev/null && echo $$candidate && break; done)
+ROS := $(if $(AMENT_PREFIX_PATH),$(shell $(PYTHON) -c 'import rclpy' 2>/dev/null && echo $(ROS_DISTRO)))
+
+ifeq ($(ROS),)
+MODE := wheels
+EXTRAS := ros
+# Compiled ROS packages need the NumPy that they were built with, so a sourced ROS is never pinned.
+CONSTRAINTS := constraints.txt
+export RMW_IMPLEMENTATION ?= rmw_fastrtps_cpp
+else
+MODE := $(ROS)
+VENV_FLAGS := --system-site-packages
+CONSTRAINTS := $(VENV)/ros-constraints.txt
+endif
+
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint $(CONSTRAINTS) --editable
+MADE := $(VENV)/.made-$(MODE)
+RUNTIME := $(VENV)/.runtime
+DEVELOPMENT := $(VENV)/.development
+
+.PHONY: install develop demo test lint clean gpu-test gpu-train gpu-benchmark
+
+install: $(RUNTIME)  ## what the node, the demo and the evaluation need (no torch)
+
+develop: $(DEVELOPMENT)  ## that, and what training and the tests need
+
+demo: $(RUNTIME)  ## a real drive through the live node, with a report in demo_output/
+	$(VENV)/bin/deltaworld demo
+
+lint: $(DEVELOPMENT)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+test: lint
+	.ci/install_egl
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest
+	$(VENV)/bin/coverage combine --quiet
+	@for part in forecast engine node; do \
+		echo "Coverage of deltaworld_ros/$$part (at least 90 %):"; \
+		$(VENV)/bin/coverage report --skip-covered --fail-under=90 \
+			--include="deltaworld_ros/$$part/*" || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) build install log dist *.egg-info .coverage* .pytest_cache .mypy_cache \
+		.ruff_cache demo_output
+	find deltaworld_ros training launch test -name __pycache__ -prune -exec rm -rf {} +
+
+$(MADE):
+	@[ -n '$(PYTHON)' ] || { echo 'make: no Python 3.10 to 3.14 was found; install one' \
+		'(sudo apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3'; \
+		exit 1; }
+	@[ '$(MODE)' != wheels ] || [ "$$(uname -sm)" = 'Linux x86_64' ] || { \
+		echo "make: ROS 2 wheels exist for x86-64 Linux only, and this is $$(uname -sm):" \
+		'install ROS 2 Jazzy or newer, source its setup.bash, and run make again'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'make: $(PYTHON) cannot make virtual environments; run' \
+		'`sudo apt-get install python3-venv`, then make again'; exit 1; }
+	@# One made for another ROS would mix two of them.
+	@if compgen -G '$(VENV)/.made-*' > /dev/null; then rm -rf $(VENV); fi
+	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+	@touch $@
+
+$(VENV)/ros-constraints.txt: $(MADE)
+	$(PYTHON) -c 'import numpy; print(f"numpy=={numpy.__version__}")' > $@
+
+$(RUNTIME): $(MADE) $(CONSTRAINTS) setup.py pyproject.toml
+	$(INSTALL) '.$(if $(EXTRAS),[$(EXTRAS)])'
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME)
+	$(INSTALL) '.[train,dev$(if $(EXTRAS),$(COMMA)$(EXTRAS))]'
+	@touch $@
+
+COMMA := ,
+
+# These three need an NVIDIA GPU with its driver, and the packages named below in .venv.
+gpu-test gpu-benchmark: needs = a CUDA build of onnxruntime \
+	(.venv/bin/pip install --force-reinstall onnxruntime-gpu)
+gpu-train: needs = a CUDA build of torch (.venv/bin/pip install --force-reinstall torch)
+
+gpu-test: $(DEVELOPMENT)
+	@$(call require_gpu)
+	$(VENV)/bin/python -m pytest -m gpu
+
+gpu-benchmark: $(RUNTIME)
+	@$(call require_gpu)
+	$(VENV)/bin/deltaworld benchmark
+
+gpu-train: $(DEVELOPMENT)
+	@$(call require_gpu)
+	$(VENV)/bin/deltaworld train street-lite0 --recipe gpu
+
+define require_gpu
+nvidia-smi > /dev/null 2>&1 || { \
+	echo 'make $@ needs an NVIDIA GPU with a working driver (nvidia-smi), and $(needs)'; exit 1; }
+endef
