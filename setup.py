@@ -41,7 +41,7 @@ setup(
     ),
     package_dir={'deltaworld_training': 'training/deltaworld_training'},
     package_data={
-        package_name: ['bundles/*/*', 'sample/*/*', 'py.typed', '**/*.html', '**/*.j2'],
+        package_name: ['bundles/*/*', 'sample/*/*', '**/*.html', '**/*.j2'],
         'deltaworld_training': ['**/*.yaml'],
     },
     data_files=[
