@@ -1,3 +1,3 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests share; test/conftest.py makes it importable as `support`."""
+"""What several tests share, importable as `support` (pytest puts test/ on the path)."""

@@ -4,8 +4,7 @@
 Write a tiny, real, deterministic bundle: three ONNX graphs that obey every shape of the format.
 
 In tests: the session fixture `tiny_bundle` gives the folder of one with the default sizes; for
-other sizes `from support.tiny_bundle import write_tiny_bundle` (test/conftest.py puts test/ on
-the path).
+other sizes `from support.tiny_bundle import write_tiny_bundle`.
 
 The content is simple enough to reason about. A patch's features are its mean colour (first three
 numbers: red, green, blue in 0..1) and mixtures of it. The delta token's first numbers are the
@@ -280,4 +279,4 @@ def _run(folder: Path, graph: str, **inputs: Array) -> dict[str, Array]:
     session = onnxruntime.InferenceSession(
         (folder / f'{graph}.onnx').read_bytes(), options, providers=['CPUExecutionProvider'])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs)))
+    return dict(zip(names, session.run(names, inputs), strict=True))

@@ -1,0 +1,68 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Choose an engine: the first of the list that this machine has and that passes the gate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.engine.interface import Engine, EngineUnavailable
+from deltaworld_ros.engine.onnxruntime_engine import CPU, CUDA, OnnxRuntimeEngine
+from deltaworld_ros.engine.parity import check_parity
+from deltaworld_ros.errors import UserError
+
+_LOGGER = logging.getLogger(__name__)
+
+# In the order in which `auto` tries them: bundle and number of threads in, engine out.
+ENGINES: dict[str, Callable[[Bundle, int], Engine]] = {
+    'onnxruntime-cuda': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CUDA),
+    'onnxruntime-cpu': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CPU),
+}
+
+
+def engine_names() -> list[str]:
+    """List what `load_engine` accepts: `auto`, families and single engines."""
+    families = dict.fromkeys(name.partition('-')[0] for name in ENGINES)
+    return list(dict.fromkeys(['auto', *families, *ENGINES]))
+
+
+def load_engine(
+        bundle: Bundle, engine: str = 'auto', threads: int = 0,
+        log: Callable[[str], None] = _LOGGER.info) -> Engine:
+    """
+    Give the first engine that starts and reproduces the bundle's golden outputs.
+
+    `engine` is `auto`, a family (`onnxruntime`) or one of `ENGINES`; `threads` is the number of
+    CPU threads, 0 for the engine's choice. `log` gets a line for each engine refused and for the
+    one chosen. Raise `UserError` with every reason where none is left.
+    """
+    if engine not in engine_names():
+        raise UserError(f'engine {engine!r}: must be one of {", ".join(engine_names())}')
+    if threads < 0:
+        raise UserError(f'threads {threads}: must be 0 (automatic) or more')
+    reasons = []
+    for name, build in ENGINES.items():
+        if engine not in ('auto', name, name.partition('-')[0]):
+            continue
+        candidate: Engine | None = None
+        try:
+            candidate = build(bundle, threads)
+            report = check_parity(candidate, bundle)
+        except EngineUnavailable as error:
+            reason = str(error)
+        # Engines fail in their own ways (libraries, drivers, memory): the next one is tried.
+        except Exception as error:
+            reason = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+        else:
+            if report.passed:
+                log(f'engine {candidate.name} chosen ({report})')
+                return candidate
+            reason = str(report)
+        if candidate is not None:
+            candidate.close()
+        log(f'engine {name} refused: {reason}')
+        reasons.append(f'{name}: {reason}')
+    raise UserError(
+        f'no engine can run the bundle {bundle.manifest.name!r}: ' + '; '.join(reasons))

@@ -1,0 +1,196 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames in, forecasts out: the context, the samples and the maps of one camera."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltaworld_ros.bundle import Manifest
+from deltaworld_ros.engine import Engine, Features
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.forecast.context import ContextChain, Link
+from deltaworld_ros.forecast.rotary import relative_times, time_tables
+from deltaworld_ros.forecast.selection import check_counts, select_futures
+
+_FUSED = ('fused_labels', 'fused_depth', 'confidence')
+_FUTURES = ('labels', 'depth')
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a frame did: why the context restarted (or None), and how many links it has now."""
+
+    restarted: str | None
+    fill: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """
+    Maps of one moment and of its futures.
+
+    S+1 maps of (a, b) for the leads (seconds after `stamp`, 0 first): class ids, depth in metres
+    for the bundle's focal length (see `depth_scale`), and the share of the weighted futures that
+    agree with the fused class. `labels` and `depth` (K, S, a, b) are the futures by descending
+    weight, or None. Stamps are in seconds, timings in milliseconds.
+    """
+
+    stamp: float
+    leads: tuple[float, ...]
+    weights: NDArray[np.float32]
+    fused_labels: NDArray[np.uint8]
+    fused_depth: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    labels: NDArray[np.uint8] | None
+    depth: NDArray[np.float32] | None
+    context_stamps: tuple[float, ...]
+    timings: dict[str, float]
+
+
+class Forecaster:
+    """
+    One camera's rolling context and its forecasts; for use by one thread at a time.
+
+    `num_samples` futures are drawn and `num_futures` of them decoded (the manifest's numbers by
+    default; where both are equal, every sample is a future of equal weight, as in the paper).
+    A gap of more than `max_gap` seconds restarts the context.
+    """
+
+    def __init__(self, engine: Engine, manifest: Manifest, *, num_samples: int | None = None,
+                 num_futures: int | None = None, max_gap: float = 1.0, seed: int = 0) -> None:
+        self.num_samples = manifest.num_samples if num_samples is None else num_samples
+        self.num_futures = manifest.num_futures if num_futures is None else num_futures
+        check_counts(self.num_samples, self.num_futures)
+        if not max_gap > 0:
+            raise UserError(f'max_gap {max_gap}: must be greater than 0 s')
+        self._engine = engine
+        self._manifest = manifest
+        self._chain = ContextChain(manifest.stride, manifest.context_length, max_gap)
+        self._random = np.random.default_rng(seed)
+        self._observe_ms = 0.0
+
+    def observe(self, image: NDArray[np.uint8], stamp: float | int,
+                source: Hashable = None) -> Observed:
+        """
+        Take in the next frame (h, w, 3) uint8 RGB at the graph's input size.
+
+        `stamp` is in seconds, or in nanoseconds where it is an integer. `source` names what must
+        not change within a context (image size, encoding, frame_id).
+        """
+        m = self._manifest
+        if image.shape != (m.image_height, m.image_width, 3) or image.dtype != np.uint8:
+            raise UserError(f'image of shape {image.shape} and type {image.dtype}: must be '
+                            f'({m.image_height}, {m.image_width}, 3) uint8')
+        stamp_ns = _nanoseconds(stamp)
+        started = time.perf_counter()
+        restarted = self._chain.begin_frame(stamp_ns, source)
+        predecessor = self._chain.predecessor(stamp_ns)
+        features, delta, anchor = self._engine.observe(
+            image, None if predecessor is None else predecessor.features)
+        self._chain.append(stamp_ns, features, anchor, delta, predecessor)
+        self._observe_ms = _milliseconds_since(started)
+        return Observed(restarted, len(self._chain.context()))
+
+    @property
+    def ready(self) -> bool:
+        """Say whether the newest frame has a whole context, so that `forecast` works."""
+        return len(self._chain.context()) == self._manifest.context_length
+
+    @property
+    def features(self) -> Features:
+        """Give the newest frame's features as the engine keeps them."""
+        return self._newest().features
+
+    def forecast(self, *, futures: bool = True) -> Forecast:
+        """Forecast from the newest frame; `futures` asks for each future's maps too."""
+        tokens, weights, timings = self.sample_futures()
+        started = time.perf_counter()
+        maps = self._engine.decode(
+            self.features, tokens, weights, _FUSED + _FUTURES if futures else _FUSED)
+        timings['decode'] = _milliseconds_since(started)
+        return self._result(maps, (0.0, *self._manifest.leads), weights, timings)
+
+    def present(self) -> Forecast:
+        """Give the maps of the newest frame alone, which need no context."""
+        m = self._manifest
+        weights = np.ones(1, np.float32)
+        started = time.perf_counter()
+        maps = self._engine.decode(
+            self.features, np.zeros((1, m.steps, m.token_size), np.float32), weights, _FUSED)
+        timings = {'observe': self._observe_ms, 'rollout': 0.0, 'select': 0.0,
+                   'decode': _milliseconds_since(started)}
+        return self._result(
+            {name: maps[name][:1] for name in _FUSED}, (0.0,), weights, timings)
+
+    def sample_futures(
+            self) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, float]]:
+        """
+        Draw futures from the newest frame and give those chosen, before any decoding.
+
+        Give tokens (K, S, Dz), weights (K,) by descending weight, and the timings so far.
+        """
+        context = self._chain.context()
+        m = self._manifest
+        if len(context) < m.context_length:
+            raise RuntimeError(f'the context has {len(context)} of {m.context_length} links')
+        started = time.perf_counter()
+        tokens = np.stack([context[0].anchor_token, *(link.delta_token for link in context[1:])])
+        times = relative_times([link.stamp_ns for link in context], m.leads)
+        tables = time_tables(times, m.rotary_frequencies)
+        noise = self._draw_noise()
+        rolling = time.perf_counter()
+        sampled = self._engine.rollout(tokens, *tables, noise)
+        rolled = time.perf_counter()
+        chosen, weights = select_futures(sampled, self.num_futures, m.selection_dimensions)
+        select_ms = 1e3 * (rolling - started) + _milliseconds_since(rolled)
+        timings = {'observe': self._observe_ms, 'rollout': 1e3 * (rolled - rolling),
+                   'select': select_ms}
+        return sampled[chosen], weights, timings
+
+    def reset(self, reason: str) -> None:
+        """Forget every frame; the next one reports the reason."""
+        self._chain.reset(reason)
+
+    def _draw_noise(self) -> NDArray[np.float32]:
+        """Draw the noise queries (M, S, W): one a sample, or one for each of its steps."""
+        m = self._manifest
+        steps = 1 if m.queries == 'kept' else m.steps
+        noise = self._random.standard_normal(
+            (self.num_samples, steps, m.noise_size), dtype=np.float32)
+        noise *= np.float32(m.noise_std)
+        return noise if steps == m.steps else np.repeat(noise, m.steps, axis=1)
+
+    def _newest(self) -> Link:
+        newest = self._chain.newest
+        if newest is None:
+            raise RuntimeError('no frame was observed yet')
+        return newest
+
+    def _result(self, maps: dict[str, NDArray[Any]], leads: tuple[float, ...],
+                weights: NDArray[np.float32], timings: dict[str, float]) -> Forecast:
+        stamps = tuple(link.stamp_ns * 1e-9 for link in self._chain.context())
+        return Forecast(
+            stamp=stamps[-1], leads=leads, weights=weights, fused_labels=maps['fused_labels'],
+            fused_depth=maps['fused_depth'], confidence=maps['confidence'],
+            labels=maps.get('labels'), depth=maps.get('depth'), context_stamps=stamps,
+            timings=timings)
+
+
+def _nanoseconds(stamp: float | int) -> int:
+    if isinstance(stamp, (int, np.integer)):
+        return int(stamp)
+    if not math.isfinite(stamp):
+        raise UserError(f'stamp {stamp}: must be a finite number of seconds')
+    return round(stamp * 1e9)
+
+
+def _milliseconds_since(started: float) -> float:
+    return 1e3 * (time.perf_counter() - started)

@@ -1,0 +1,82 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Choose a few futures that stand for many: k-medoids over token trajectories (design, 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltaworld_ros.errors import UserError
+
+_MOST_ROUNDS = 30
+
+
+def select_futures(
+        tokens: NDArray[np.float32], num_futures: int, dimensions: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """
+    Choose representatives of sampled futures (M, S, Dz) by their leading token dimensions.
+
+    Give the indices (K,) of K different samples and their weights (K,), the share of samples that
+    each stands for, by descending weight. The same tokens always give the same choice. Raise
+    `UserError` where there are fewer samples than futures.
+    """
+    samples = len(tokens)
+    check_counts(samples, num_futures)
+    if num_futures == samples:
+        return np.arange(samples), np.full(samples, 1 / samples, np.float32)
+    points = tokens[:, :, :dimensions].reshape(samples, -1)
+    distances = _squared_distances(points)
+    if not np.isfinite(distances).all():
+        raise RuntimeError('the rollout gave tokens that are not finite numbers')
+    medoids = _greedy_start(distances, num_futures)
+    for _ in range(_MOST_ROUNDS):
+        owner = _assign(distances, medoids)
+        member = owner[:, None] == np.arange(num_futures)
+        cost = np.where(member, distances @ member.astype(np.float32), np.inf)
+        better = cost.argmin(0)
+        # Rounding must not trade a medoid for an equal one for ever.
+        stays = cost[medoids, np.arange(num_futures)] <= cost.min(0)
+        better = np.where(stays, medoids, better)
+        if (better == medoids).all():
+            break
+        medoids = better
+    counts = np.bincount(_assign(distances, medoids), minlength=num_futures)
+    order = np.lexsort((medoids, -counts))
+    return medoids[order], (counts[order] / samples).astype(np.float32)
+
+
+def check_counts(num_samples: int, num_futures: int) -> None:
+    """Raise `UserError` where the numbers of samples and futures do not fit together."""
+    if not 1 <= num_futures <= num_samples:
+        raise UserError(
+            f'num_futures {num_futures}: must be from 1 to num_samples ({num_samples})')
+
+
+def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Centred first: the products lose fewer digits.
+    points = points - points.mean(0)
+    lengths = np.einsum('ij,ij->i', points, points)
+    distances = lengths[:, None] + lengths - 2 * (points @ points.T)
+    np.maximum(distances, 0, out=distances)
+    np.fill_diagonal(distances, 0)
+    return distances
+
+
+def _greedy_start(distances: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Take the most central sample, then again and again the one that lowers the cost most."""
+    chosen = [int(distances.sum(0).argmin())]
+    nearest = distances[chosen[0]].copy()
+    while len(chosen) < count:
+        gain = np.maximum(nearest[:, None] - distances, 0).sum(0)
+        gain[chosen] = -1  # duplicates gain nothing, but each future is a sample of its own
+        chosen.append(int(gain.argmax()))
+        np.minimum(nearest, distances[chosen[-1]], out=nearest)
+    return np.array(chosen)
+
+
+def _assign(distances: NDArray[np.float32], medoids: NDArray[np.int64]) -> NDArray[np.int64]:
+    owner: NDArray[np.int64] = distances[:, medoids].argmin(1)
+    owner[medoids] = np.arange(len(medoids))  # also where another medoid is its duplicate
+    return owner
