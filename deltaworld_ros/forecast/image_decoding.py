@@ -142,7 +142,8 @@ def _decode_compressed(message: Any, needed: tuple[int, int] | None) -> DecodedI
     if bgr is None or bgr.size == 0:
         raise UserError(f'{said} cannot be decoded; complete JPEG and PNG images are accepted')
     width, height = size or (bgr.shape[1], bgr.shape[0])
-    return DecodedImage(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), width, height)
+    rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return DecodedImage(rgb, width, height)
 
 
 def _jpeg_size(data: NDArray[np.uint8]) -> tuple[int, int] | None:

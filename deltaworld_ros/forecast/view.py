@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.forecast.forecaster import Forecast
 
 Picture = NDArray[np.uint8]   # (h, w, 3) RGB
 UNKNOWN_COLOR = (40, 40, 40)

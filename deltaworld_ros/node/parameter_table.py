@@ -1,0 +1,136 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The one table of the forecast node's parameters, without rclpy.
+
+The node declares them from it, and `python -m deltaworld_ros.node.parameter_table` prints the
+README's table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltaworld_ros.engine.select import engine_names
+from deltaworld_ros.errors import UserError
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """One parameter: its type is its default's, its range or choices are what is accepted."""
+
+    name: str
+    default: Value
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    dynamic: bool = False
+
+    @property
+    def type_name(self) -> str:
+        """Give the type's name as ROS 2 spells it."""
+        return {bool: 'bool', int: 'integer', float: 'double', str: 'string'}[type(self.default)]
+
+    @property
+    def accepted(self) -> str:
+        """Say in words which values are accepted."""
+        if self.choices:
+            return ' | '.join(self.choices)
+        if self.minimum is not None:
+            return f'{self.minimum} to {self.maximum}'
+        return {bool: 'true | false', str: 'any text'}[type(self.default)]
+
+    def check(self, value: object) -> None:
+        """Raise `UserError` that names the parameter, the value and what is accepted."""
+        good = type(value) is type(self.default)
+        if good and self.choices:
+            good = value in self.choices
+        if good and self.minimum is not None and self.maximum is not None:
+            good = self.minimum <= value <= self.maximum  # type: ignore[operator]
+        if not good:
+            raise UserError(
+                f'parameter {self.name} is {value!r}; accepted: {self.type_name}, {self.accepted}')
+
+
+PARAMETERS = (
+    ParameterRow(
+        'bundle', 'street-lite0',
+        'Name of a shipped bundle, or path of a bundle folder.'),
+    ParameterRow(
+        'engine', 'auto',
+        'What runs the graphs; auto takes the first that reproduces the golden outputs of the '
+        'bundle.',
+        choices=tuple(engine_names())),
+    ParameterRow(
+        'threads', 0,
+        'Threads of the engine on the CPU; 0 leaves the choice to the engine.',
+        minimum=0, maximum=256),
+    ParameterRow(
+        'transport', 'raw',
+        'raw subscribes to `image`, compressed to `image/compressed`.',
+        choices=('raw', 'compressed')),
+    ParameterRow(
+        'fit', 'crop',
+        'How a frame is fitted to the size that the bundle expects: crop keeps the aspect and '
+        'cuts what stands out, squash keeps the whole frame.',
+        choices=('crop', 'squash')),
+    ParameterRow(
+        'output_width', 320,
+        'Width of the published maps in pixels; the height follows from the aspect of the maps.',
+        minimum=16, maximum=3840, dynamic=True),
+    ParameterRow(
+        'num_samples', 0,
+        "Futures that are sampled in token space; 0 takes the bundle's number.",
+        minimum=0, maximum=4096),
+    ParameterRow(
+        'num_futures', 0,
+        "Futures that are chosen from the samples and published; 0 takes the bundle's number.",
+        minimum=0, maximum=64),
+    ParameterRow(
+        'max_gap', 1.0,
+        'The context restarts when two frames are further apart than this many seconds.',
+        minimum=0.05, maximum=60.0),
+    ParameterRow(
+        'publish_each_future', False,
+        'Also offer each future on topics of its own, `~/lead_<ms>ms/future_<k>/...`, for tools '
+        'that cannot read images of many channels.'),
+    ParameterRow(
+        'seed', 0,
+        'Seed of the noise from which futures are sampled.',
+        minimum=0, maximum=2**31 - 1),
+    ParameterRow(
+        'autostart', False,
+        'Configure and activate when the process starts, without a lifecycle manager.'),
+    ParameterRow(
+        'age_warn', 0.4,
+        'Diagnostics warn when an output is older than this many seconds at its publication.',
+        minimum=0.001, maximum=3600.0, dynamic=True),
+    ParameterRow(
+        'age_error', 1.0,
+        'Diagnostics report an error when an output is older than this many seconds.',
+        minimum=0.001, maximum=3600.0, dynamic=True),
+    ParameterRow(
+        'rate_warn', 2.0,
+        'Diagnostics of the active node warn when fewer images arrive each second; 0 never does.',
+        minimum=0.0, maximum=1000.0, dynamic=True),
+)
+
+
+def render_markdown() -> str:
+    """Render the table of parameters as Markdown."""
+    lines = ['| parameter | type | default | accepted | change | meaning |',
+             '|---|---|---|---|---|---|']
+    for row in PARAMETERS:
+        default = str(row.default).lower() if isinstance(row.default, bool) else row.default
+        accepted = row.accepted.replace(' | ', ', ')
+        change = 'any time' if row.dynamic else 'read-only'
+        lines.append(f'| `{row.name}` | {row.type_name} | `{default}` | {accepted} | {change} | '
+                     f'{row.description} |')
+    return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+    print(render_markdown(), end='')

@@ -1,0 +1,66 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Declare the table's parameters on a node and refuse values outside their ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.node.parameter_table import PARAMETERS, ParameterRow
+
+
+def declare_parameters(node: Node) -> None:
+    """
+    Declare every parameter of the table on `node`, with its descriptor.
+
+    Raise `UserError` that states the accepted values where the start-up value is refused.
+    """
+    node.add_on_set_parameters_callback(_refuse_bad_values)
+    for row in PARAMETERS:
+        try:
+            node.declare_parameter(row.name, row.default, _descriptor(row))
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            given = str(error).rpartition(':')[0].partition('Reason: ')[2] or str(error)
+            raise UserError(given if 'accepted' in given else
+                            f'{given}; accepted: {row.type_name}, {row.accepted}') from None
+
+
+def parameter(node: Node, name: str) -> Any:
+    """Give the value of a declared parameter."""
+    return node.get_parameter(name).value
+
+
+def _refuse_bad_values(changes: list[Parameter]) -> SetParametersResult:
+    rows = {row.name: row for row in PARAMETERS}
+    try:
+        for change in changes:
+            if change.name in rows:  # use_sim_time and QoS overrides are rclpy's own
+                rows[change.name].check(change.value)
+    except UserError as error:
+        return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
+
+
+def _descriptor(row: ParameterRow) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=row.description, read_only=not row.dynamic,
+        additional_constraints=f'accepted: {row.accepted}')
+    if row.minimum is not None and row.maximum is not None:
+        if isinstance(row.default, int):
+            descriptor.integer_range = [IntegerRange(
+                from_value=int(row.minimum), to_value=int(row.maximum), step=0)]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(
+                from_value=float(row.minimum), to_value=float(row.maximum), step=0.0)]
+    return descriptor

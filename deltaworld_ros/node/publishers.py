@@ -1,0 +1,181 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node's topics of each lead: who listens decides what is computed and published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header, String
+
+from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.forecast.forecaster import Forecast
+from deltaworld_ros.forecast.view import forecast_view
+from deltaworld_ros.node.camera import Camera, Matrix, resize_matrix
+from deltaworld_ros.node.messages import (
+    camera_info_message,
+    image_message,
+    label_info_message,
+    vision_label_info_message,
+)
+
+OUTPUT_QOS = QoSProfile(depth=5)   # reliable, volatile
+LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+Topic = tuple[int, str]   # number of the lead (0: the present), name below the lead
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a forecast's maps show: the frame as the model saw it, and the camera, if known."""
+
+    image: NDArray[np.uint8]        # (h, w, 3) RGB at the graphs' input size
+    camera: Camera | None
+    to_input: Matrix                # camera's pixels to pixels of `image`
+    depth_scale: float              # metres for each unit of the forecast's depth
+
+
+class ForecastPublishers:
+    """
+    Publishers below `~/lead_<ms>ms` for each lead, and the latched `~/label_info`.
+
+    They are made when the node is configured and publish while it is active.
+    """
+
+    def __init__(self, node: LifecycleNode, manifest: Manifest, num_futures: int,
+                 publish_each_future: bool) -> None:
+        self._node = node
+        self._manifest = manifest
+        self._topics: dict[Topic, Publisher] = {}
+        for lead, seconds in enumerate((0.0, *manifest.leads)):
+            names = ['segmentation', 'depth', 'camera_info', 'view']
+            if lead > 0:
+                names += ['confidence', 'futures/segmentation', 'futures/depth']
+                if publish_each_future:
+                    names += [f'future_{number}/{kind}' for number in range(num_futures)
+                              for kind in ('segmentation', 'depth')]
+            for name in names:
+                self._topics[lead, name] = node.create_lifecycle_publisher(
+                    CameraInfo if name == 'camera_info' else Image,
+                    f'~/{lead_name(seconds)}/{name}', OUTPUT_QOS)
+        self._info = node.create_lifecycle_publisher(String, '~/forecast_info', OUTPUT_QOS)
+        self._latched = _publish_labels(node, manifest)
+
+    def wanted(self) -> set[Topic]:
+        """Give the topics below the leads that have subscribers now."""
+        return {topic for topic, publisher in self._topics.items()
+                if publisher.get_subscription_count() > 0}
+
+    @property
+    def info_wanted(self) -> bool:
+        """Tell whether anybody listens to `~/forecast_info`."""
+        return bool(self._info.get_subscription_count() > 0)
+
+    def publish_info(self, message: String) -> None:
+        """Publish on `~/forecast_info`."""
+        self._info.publish(message)
+
+    def publish(self, wanted: set[Topic], header: Header, forecast: Forecast, scene: Scene,
+                output_width: int) -> int:
+        """Publish `forecast` on those `wanted` topics that it has maps for; give their number."""
+        number = 0
+        for topic in sorted(wanted):
+            message = self._message(topic, header, forecast, scene, output_width)
+            if message is not None:
+                self._topics[topic].publish(message)
+                number += 1
+        return number
+
+    def destroy(self) -> None:
+        """Take the topics away."""
+        for publisher in (*self._topics.values(), self._info):
+            self._node.destroy_lifecycle_publisher(publisher)
+        for publisher in self._latched:
+            self._node.destroy_publisher(publisher)
+
+    def _message(self, topic: Topic, header: Header, forecast: Forecast, scene: Scene,
+                 output_width: int) -> Any:
+        lead, name = topic
+        if lead >= len(forecast.leads):
+            return None
+        manifest = self._manifest
+        size = (output_width,
+                max(1, round(output_width * manifest.map_height / manifest.map_width)))
+        if name == 'camera_info':
+            if scene.camera is None:
+                return None
+            to_map = resize_matrix(size[0] / manifest.image_width,
+                                   size[1] / manifest.image_height) @ scene.to_input
+            return camera_info_message(header, scene.camera, to_map, size)
+        if name == 'view':
+            depth_range = (manifest.depth_minimum, manifest.depth_maximum)
+            return image_message(header, forecast_view(
+                forecast, lead, manifest.classes, depth_range, scene.image, size), 'rgb8')
+        if name == 'confidence':
+            share = np.rint(255 * forecast.confidence[lead]).astype(np.uint8)
+            return image_message(header, _enlarge(share, size, cv2.INTER_NEAREST), 'mono8')
+        owner, _, kind = name.rpartition('/')
+        maps = _maps(forecast, lead, owner, kind)
+        if maps is None:
+            return None
+        if kind == 'segmentation':
+            maps = _enlarge(maps, size, cv2.INTER_NEAREST)
+        else:
+            maps = self._metres(_enlarge(maps, size, cv2.INTER_LINEAR), scene.depth_scale)
+        # A stack of one future is still a stack: 8UC1, not mono8.
+        encoding = None if owner == 'futures' else {'segmentation': 'mono8'}.get(kind)
+        return image_message(header, maps, encoding)
+
+    def _metres(self, depth: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+        """Scale depth to the camera; NaN where it leaves what the bundle can express."""
+        low, high = self._manifest.depth_minimum, self._manifest.depth_maximum
+        known = (depth >= low) & (depth <= high)   # False for NaN
+        return np.where(known, depth * np.float32(scale), np.float32(np.nan))
+
+
+def lead_name(seconds: float) -> str:
+    """Name a lead for topics: lead_600ms."""
+    return f'lead_{round(1000 * seconds)}ms'
+
+
+def _publish_labels(node: LifecycleNode, manifest: Manifest) -> list[Publisher]:
+    publishers = [node.create_publisher(String, '~/label_info', LATCHED_QOS)]
+    publishers[0].publish(label_info_message(manifest))
+    try:
+        import vision_msgs.msg
+    except ImportError:
+        return publishers
+    publishers.append(node.create_publisher(
+        vision_msgs.msg.LabelInfo, '~/vision_label_info', LATCHED_QOS))
+    header = Header(stamp=node.get_clock().now().to_msg())
+    publishers[1].publish(vision_label_info_message(vision_msgs.msg, header, manifest))
+    return publishers
+
+
+def _maps(forecast: Forecast, lead: int, owner: str, kind: str) -> NDArray[Any] | None:
+    """Pick maps (a, b) of the fused forecast or of one future, or (a, b, K) of all futures."""
+    if not owner:
+        fused = forecast.fused_labels if kind == 'segmentation' else forecast.fused_depth
+        return fused[lead]
+    futures = forecast.labels if kind == 'segmentation' else forecast.depth
+    if futures is None:
+        return None
+    if owner == 'futures':
+        return np.ascontiguousarray(futures[:, lead - 1].transpose(1, 2, 0))
+    number = int(owner.rpartition('_')[2])
+    return futures[number, lead - 1] if number < len(futures) else None
+
+
+def _enlarge(maps: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:
+    if maps.shape[1::-1] == size:
+        return maps
+    resized: NDArray[Any] = cv2.resize(maps, size, interpolation=interpolation)
+    return resized.reshape(size[1], size[0], *maps.shape[2:])   # OpenCV drops an axis of length 1
