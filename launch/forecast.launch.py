@@ -1,0 +1,87 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Start the forecast node for one camera.
+
+    ros2 launch deltaworld_ros forecast.launch.py image:=/camera/image_raw \
+        camera_info:=/camera/camera_info
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+from launch_ros.parameter_descriptions import ParameterValue
+
+FLAGS = ['true', 'True', 'false', 'False']
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start the node with them."""
+    config = Path(get_package_share_directory('deltaworld_ros')) / 'config'
+    return LaunchDescription([
+        DeclareLaunchArgument(
+            'namespace', default_value='',
+            description='Namespace of the node and of its relative topics.'),
+        DeclareLaunchArgument(
+            'params_file', default_value=str(config / 'forecast.yaml'),
+            description='YAML file with the parameters of the node.'),
+        DeclareLaunchArgument(
+            'bundle', default_value='',
+            description='Name of a shipped bundle or path of a bundle folder; '
+                        'empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'image', default_value='image',
+            description='Base topic of the images; with transport:=compressed the node '
+                        'subscribes to its /compressed.'),
+        DeclareLaunchArgument(
+            'camera_info', default_value='camera_info',
+            description="Topic of the camera's intrinsics."),
+        DeclareLaunchArgument(
+            'transport', default_value='', choices=['', 'raw', 'compressed'],
+            description='raw or compressed; empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='', choices=['', *FLAGS],
+            description='Take the time from /clock; empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'log_level', default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='Least severe log messages that are shown.'),
+        DeclareLaunchArgument(
+            'autostart', default_value='true', choices=FLAGS,
+            description='Configure and activate the node when it starts.'),
+        OpaqueFunction(function=_start_node),
+    ])
+
+
+def _start_node(context: LaunchContext) -> list[LifecycleNode]:
+    def argument(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    params_file = Path(argument('params_file')).expanduser()
+    if not params_file.is_file():
+        raise FileNotFoundError(f'params_file is {str(params_file)!r}; accepted: a YAML file')
+    # An argument that was left empty must not hide what the file says.
+    types = {'bundle': str, 'transport': str, 'use_sim_time': bool, 'autostart': bool}
+    overrides = {name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
+                 for name, value_type in types.items() if argument(name)}
+    image = argument('image')
+    return [LifecycleNode(
+        package='deltaworld_ros',
+        executable='forecast_node',
+        name='forecast_node',
+        namespace=argument('namespace'),
+        parameters=[str(params_file), overrides],
+        remappings=[
+            ('image', image),
+            ('image/compressed', f'{image}/compressed'),
+            ('camera_info', argument('camera_info')),
+        ],
+        arguments=['--ros-args', '--log-level', argument('log_level')],
+        output='screen',
+    )]
