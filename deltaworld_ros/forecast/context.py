@@ -17,12 +17,17 @@ MOST_FEATURES = 64
 
 @dataclass
 class Link:
-    """One frame of the chain; `features` are None once they can no longer be a predecessor's."""
+    """
+    One frame of the chain.
+
+    `features` are None once they can no longer be a predecessor's; without a predecessor the
+    delta token means nothing.
+    """
 
     stamp_ns: int
     features: Any
     anchor_token: NDArray[np.float32]
-    delta_token: NDArray[np.float32] | None
+    delta_token: NDArray[np.float32]
     predecessor_ns: int | None
 
 
@@ -82,10 +87,9 @@ class ContextChain:
     def append(self, stamp_ns: int, features: Any, anchor_token: NDArray[np.float32],
                delta_token: NDArray[np.float32], predecessor: Link | None) -> None:
         """Add the newest frame and forget what no later frame can use."""
-        joined = predecessor is not None
         self._links[stamp_ns] = Link(
-            stamp_ns, features, anchor_token, delta_token if joined else None,
-            predecessor.stamp_ns if predecessor is not None else None)
+            stamp_ns, features, anchor_token, delta_token,
+            None if predecessor is None else predecessor.stamp_ns)
         # The next frame is newer still, so the limits of this one are safe for it.
         oldest_of_chain = stamp_ns - (self.context_length - 1) * self._farthest_ns
         holding = [link for link in self._links.values() if link.features is not None]

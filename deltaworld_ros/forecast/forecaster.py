@@ -131,9 +131,12 @@ class Forecaster:
             {name: maps[name][:1] for name in _FUSED}, (0.0,), weights, timings)
 
     def sample_futures(
-            self) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, float]]:
+            self, num_samples: int | None = None, num_futures: int | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, float]]:
         """
         Draw futures from the newest frame and give those chosen, before any decoding.
+
+        Other numbers than the forecaster's own serve evaluation (equal ones: plain sampling).
 
         Give tokens (K, S, Dz), weights (K,) by descending weight, and the timings so far.
         """
@@ -145,11 +148,12 @@ class Forecaster:
         tokens = np.stack([context[0].anchor_token, *(link.delta_token for link in context[1:])])
         times = relative_times([link.stamp_ns for link in context], m.leads)
         tables = time_tables(times, m.rotary_frequencies)
-        noise = self._draw_noise()
+        noise = self._draw_noise(num_samples or self.num_samples)
         rolling = time.perf_counter()
         sampled = self._engine.rollout(tokens, *tables, noise)
         rolled = time.perf_counter()
-        chosen, weights = select_futures(sampled, self.num_futures, m.selection_dimensions)
+        chosen, weights = select_futures(
+            sampled, num_futures or self.num_futures, m.selection_dimensions)
         select_ms = 1e3 * (rolling - started) + _milliseconds_since(rolled)
         timings = {'observe': self._observe_ms, 'rollout': 1e3 * (rolled - rolling),
                    'select': select_ms}
@@ -159,12 +163,12 @@ class Forecaster:
         """Forget every frame; the next one reports the reason."""
         self._chain.reset(reason)
 
-    def _draw_noise(self) -> NDArray[np.float32]:
+    def _draw_noise(self, num_samples: int) -> NDArray[np.float32]:
         """Draw the noise queries (M, S, W): one a sample, or one for each of its steps."""
         m = self._manifest
         steps = 1 if m.queries == 'kept' else m.steps
         noise = self._random.standard_normal(
-            (self.num_samples, steps, m.noise_size), dtype=np.float32)
+            (num_samples, steps, m.noise_size), dtype=np.float32)
         noise *= np.float32(m.noise_std)
         return noise if steps == m.steps else np.repeat(noise, m.steps, axis=1)
 

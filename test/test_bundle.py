@@ -1,0 +1,199 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A sound bundle loads; a damaged or hostile one is refused with one clear error."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deltaworld_ros.bundle import Manifest, find_bundle, load_bundle, write_manifest
+from deltaworld_ros.errors import UserError
+
+
+@pytest.fixture
+def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    data = yaml.safe_load((folder / 'bundle.yaml').read_text())
+    change(data)
+    (folder / 'bundle.yaml').write_text(yaml.safe_dump(data))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_bundle(folder)
+    text = str(caught.value)
+    assert '\n' not in text and len(text) < 1000
+    assert str(folder) in text
+    return text
+
+
+def test_sound_bundle(tiny_bundle: Path) -> None:
+    bundle = load_bundle(str(tiny_bundle))
+    m = bundle.manifest
+    assert m.leads == (0.2, 0.4, 0.6)
+    assert m.num_patches == m.feature_rows * m.feature_columns
+    assert m.classes[3].name == 'vehicle' and m.classes[3].obstacle
+    assert m.classes[0].color == (128, 64, 128)
+    assert bundle.file('observe.onnx').is_file()
+    with pytest.raises(UserError, match='no file'):
+        bundle.file('../secret')
+
+
+def test_manifest_round_trip(folder: Path) -> None:
+    before = load_bundle(folder).manifest
+    (folder / 'weights.safetensors').write_bytes(b'more')
+    written = write_manifest(folder, before)
+    assert written.files['weights.safetensors'] == hashlib.sha256(b'more').hexdigest()
+    assert load_bundle(folder).manifest == written
+    assert 'python' not in (folder / 'bundle.yaml').read_text()
+
+
+def test_find_bundle_by_shipped_name(
+        tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('deltaworld_ros.bundle.load.BUNDLES_FOLDER', tmp_path / 'bundles')
+    with pytest.raises(UserError, match=r'shipped bundle \(none\)'):
+        find_bundle('tiny')
+    shutil.copytree(tiny_bundle, tmp_path / 'bundles' / 'tiny')
+    (tmp_path / 'bundles' / 'no-manifest').mkdir()
+    assert find_bundle('tiny') == tmp_path / 'bundles' / 'tiny'
+    assert load_bundle('tiny').manifest.name == 'tiny'
+    for wrong in ('no-manifest', '../tiny', 'x' * 5000, '~nobody-has-this-name/x', ''):
+        if wrong:
+            with pytest.raises(UserError, match=r'\(tiny\)'):
+                find_bundle(wrong)
+
+
+@pytest.mark.parametrize('name', [
+    '../outside.onnx', '/etc/passwd', 'sub/observe.onnx', '..', '.hidden', 'a\\b', 'bundle.yaml',
+    '', 'name with space', 'line\nbreak'])
+def test_path_tricks(folder: Path, name: str) -> None:
+    edit(folder, lambda data: data['files'].update({name: '0' * 64}))
+    assert 'not a plain file name' in refusal(folder)
+
+
+@pytest.mark.parametrize('digest', ['', 'abc', 'G' * 64, 'A' * 64])
+def test_bad_digest(folder: Path, digest: str) -> None:
+    edit(folder, lambda data: data['files'].update({'observe.onnx': digest}))
+    assert 'no sha256 of 64' in refusal(folder)
+
+
+def test_altered_file(folder: Path) -> None:
+    content = bytearray((folder / 'rollout.onnx').read_bytes())
+    content[100] ^= 1
+    (folder / 'rollout.onnx').write_bytes(content)
+    assert 'rollout.onnx: sha256 is' in refusal(folder)
+
+
+def test_missing_file(folder: Path) -> None:
+    (folder / 'decode.onnx').unlink()
+    assert 'decode.onnx: listed in bundle.yaml but missing' in refusal(folder)
+
+
+def test_file_that_is_a_pipe_is_not_opened(folder: Path) -> None:
+    import os
+
+    (folder / 'decode.onnx').unlink()
+    os.mkfifo(folder / 'decode.onnx')
+    assert 'missing' in refusal(folder)
+
+
+def test_unlisted_required_file(folder: Path) -> None:
+    edit(folder, lambda data: data['files'].pop('golden.npz'))
+    assert 'files: golden.npz missing' in refusal(folder)
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    assert 'no such file' in refusal(tmp_path)
+
+
+def test_manifest_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / 'bundle.yaml').mkdir()
+    assert 'cannot be read' in refusal(tmp_path)
+
+
+@pytest.mark.parametrize('text', [
+    'format: [1', 'a: b: c', '\t- x', '&a [*a, *b]', '{}: {', '[' * 3000,
+    'created: 2026-13-45', '!!python/object/apply:os.system ["touch hacked"]',
+    '!!python/name:os.system', '%YAML 9.9\n---\na: 1\n...\n- b', 'x: !unknown 3'])
+def test_text_that_is_not_plain_yaml(folder: Path, text: str) -> None:
+    (folder / 'bundle.yaml').write_text(text)
+    assert 'not plain YAML' in refusal(folder)
+    assert not Path('hacked').exists()
+
+
+@pytest.mark.parametrize('content', [
+    b'', b'just text', b'- 1\n- 2\n', b'3: 4\n', b'\xff\xfe\x00\x01', b'name: x\x00', b'null'])
+def test_content_that_is_no_mapping(folder: Path, content: bytes) -> None:
+    (folder / 'bundle.yaml').write_bytes(content)
+    refusal(folder)
+
+
+def test_manifest_too_large(folder: Path) -> None:
+    (folder / 'bundle.yaml').write_text('# ' + 'x' * 1_000_000)
+    assert 'larger than' in refusal(folder)
+
+
+def test_aliases_do_not_explode(folder: Path) -> None:
+    bomb = 'a: &a [x, x, x, x, x, x, x, x, x, x]\n'
+    for before, after in zip('abcdefgh', 'bcdefghi', strict=True):
+        bomb += f'{after}: &{after} [' + ', '.join([f'*{before}'] * 10) + ']\n'
+    (folder / 'bundle.yaml').write_text(bomb + 'description: *i\n')
+    refusal(folder)
+
+
+@pytest.mark.parametrize('key, value, says', [
+    ('format', 2, 'format'),
+    ('format', None, 'format'),
+    ('surprise', 1, 'surprise'),
+    ('name', '', 'name'),
+    ('image_width', 0, 'image_width'),
+    ('image_width', 10 ** 9, 'image_width'),
+    ('image_height', 'tall', 'image_height'),
+    ('stride', float('nan'), 'stride'),
+    ('stride', float('inf'), 'stride'),
+    ('stride', -0.2, 'stride'),
+    ('context_length', 1, 'context_length'),
+    ('queries', 'sometimes', 'queries'),
+    ('rotary_frequencies', [], 'rotary_frequencies: must be'),
+    ('rotary_frequencies', [float('inf')], 'rotary_frequencies: must be'),
+    ('rotary_frequencies', [-1.0], 'rotary_frequencies: must be'),
+    ('depth_maximum', 1.0, 'depth_maximum: must be greater'),
+    ('selection_dimensions', 10_000, 'selection_dimensions: must be at most token_size (12)'),
+    ('num_futures', 33, 'num_futures: must be at most num_samples (32)'),
+    ('classes', [], 'classes: must be 1 to 255'),
+    ('classes', [{'name': 'a', 'color': [0, 0, 256], 'obstacle': True}], "color of 'a'"),
+    ('classes', [{'name': 'a', 'color': [0, 0], 'obstacle': True}], 'classes.0.color'),
+    ('classes', 2 * [{'name': 'a', 'color': [0, 0, 1], 'obstacle': True}], 'same name'),
+    ('licences', [{'name': 'MIT'}], 'licences.0.component'),
+    ('files', ['observe.onnx'], 'files'),
+])
+def test_bad_value(folder: Path, key: str, value: object, says: str) -> None:
+    edit(folder, lambda data: data.update({key: value}))
+    assert says in refusal(folder)
+
+
+def test_missing_keys_are_counted(folder: Path) -> None:
+    edit(folder, lambda data: [data.pop(key) for key in list(data) if key != 'format'] and None)
+    text = refusal(folder)
+    assert 'name: ' in text and 'more)' in text
+
+
+def test_export_cannot_write_a_contradiction(folder: Path) -> None:
+    manifest = load_bundle(folder).manifest
+    (folder / 'golden.npz').unlink()
+    with pytest.raises(UserError, match='golden.npz missing'):
+        write_manifest(folder, manifest)
+    values = {name: getattr(manifest, name) for name in yaml.safe_load(
+        (folder / 'bundle.yaml').read_text())}
+    with pytest.raises(UserError, match='depth_maximum'):
+        write_manifest(folder, Manifest(**{**values, 'depth_maximum': 0.5}))

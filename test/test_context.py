@@ -1,0 +1,134 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The chain context: which frames are joined, when it restarts, and that it stays small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deltaworld_ros.forecast.context import MOST_FEATURES, ContextChain
+
+STRIDE = 0.2
+STRIDE_NS = 200_000_000
+LENGTH = 4
+EPOCH_NS = 1_700_000_000 * 10 ** 9
+TOKEN = np.zeros(3, np.float32)
+
+
+def feed(chain: ContextChain, stamp_ns: int, source: object = 'front') -> str | None:
+    reason = chain.begin_frame(stamp_ns, source)
+    predecessor = chain.predecessor(stamp_ns)
+    chain.append(stamp_ns, f'features of {stamp_ns}', TOKEN, TOKEN, predecessor)
+    return reason
+
+
+def camera(rate: float, seconds: float, jitter: float, drops: float, seed: int) -> list[int]:
+    """Give increasing stamps in nanoseconds; jitter is a share of the period."""
+    rng = np.random.default_rng(seed)
+    count = int(seconds * rate)
+    times = (np.arange(count) + jitter * rng.uniform(-0.5, 0.5, count)) / rate
+    kept = times[rng.random(count) >= drops]
+    return [EPOCH_NS + round(time * 1e9) for time in np.sort(kept)]
+
+
+@pytest.mark.parametrize('rate', [5, 10, 12.5, 25, 30, 60])
+@pytest.mark.parametrize('jitter, drops', [(0, 0), (0.4, 0), (0.4, 0.1), (0.8, 0.3)])
+@pytest.mark.parametrize('seed', range(5))
+def test_every_link_joins_the_nearest_frame(
+        rate: float, jitter: float, drops: float, seed: int) -> None:
+    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    seen: list[int] = []
+    predecessor_of: dict[int, int | None] = {}
+    full = 0
+    for stamp in camera(rate, 6, jitter, drops, seed):
+        if feed(chain, stamp) is not None:
+            seen.clear()
+        # The definition, by brute force over every frame since the last restart.
+        ages = [(abs(stamp - earlier - STRIDE_NS), stamp - earlier) for earlier in seen
+                if STRIDE_NS // 2 <= stamp - earlier <= STRIDE_NS * 3 // 2]
+        predecessor_of[stamp] = stamp - min(ages)[1] if ages else None
+        seen.append(stamp)
+        expected = [stamp]
+        while predecessor_of[expected[0]] is not None and len(expected) < LENGTH:
+            expected.insert(0, predecessor_of[expected[0]])
+        assert [link.stamp_ns for link in chain.context()] == expected
+        full += len(expected) == LENGTH
+        assert len(chain._links) <= LENGTH * 1.5 * STRIDE * rate * 1.5 + LENGTH
+        held = [link for link in chain._links.values() if link.features is not None]
+        assert all(stamp - link.stamp_ns <= STRIDE_NS * 3 // 2 for link in held)
+    if not drops and jitter < 0.5:
+        # 5 Hz needs three strides, and jitter must stay within half a stride.
+        assert full >= len(seen) - np.ceil((LENGTH - 1) * STRIDE * rate * 1.5)
+    elif rate >= 25:
+        assert full > 0.6 * len(predecessor_of)
+
+
+@pytest.mark.parametrize('rate', [10, 30, 60])
+def test_every_frame_makes_a_forecast_once_full(rate: float) -> None:
+    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    fills = []
+    for stamp in camera(rate, 3, 0, 0, 0):
+        feed(chain, stamp)
+        fills.append(len(chain.context()))
+    first = fills.index(LENGTH)
+    assert first <= np.ceil((LENGTH - 1) * STRIDE * rate)
+    assert set(fills[first:]) == {LENGTH}
+    stamps = [link.stamp_ns for link in chain.context()]
+    np.testing.assert_allclose(np.diff(stamps), STRIDE_NS, atol=2)
+
+
+def test_limits_of_a_predecessor() -> None:
+    for age_ns, joined in ((99_999_999, False), (100_000_000, True), (200_000_000, True),
+                           (300_000_000, True), (300_000_001, False)):
+        chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+        feed(chain, EPOCH_NS)
+        feed(chain, EPOCH_NS + age_ns)
+        assert (len(chain.context()) == 2) is joined, age_ns
+
+
+def test_newer_of_two_equally_near() -> None:
+    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    for milliseconds in (0, 80, 240):
+        feed(chain, EPOCH_NS + milliseconds * 1_000_000)
+    # 240 - 0 and 240 - 80 are both 40 ms off the stride.
+    assert [link.stamp_ns - EPOCH_NS for link in chain.context()] == [80_000_000, 240_000_000]
+
+
+def test_restarts_say_why() -> None:
+    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    assert feed(chain, EPOCH_NS) is None
+    assert feed(chain, EPOCH_NS + STRIDE_NS) is None
+    assert len(chain.context()) == 2
+    assert feed(chain, EPOCH_NS + STRIDE_NS) == 'the stamp did not advance'
+    assert len(chain.context()) == 1
+    assert feed(chain, EPOCH_NS) == 'the stamp went back by 0.200 s'
+    assert feed(chain, EPOCH_NS + 10 ** 9) is None
+    assert feed(chain, EPOCH_NS + 2_000_000_001) == 'a gap of 1.000 s (more than 1 s)'
+    assert feed(chain, EPOCH_NS + 2_200_000_000, 'rear') == (
+        'the image source changed from front to rear')
+    assert len(chain.context()) == 1
+    assert feed(chain, EPOCH_NS + 2_400_000_000, 'rear') is None
+    chain.reset('asked to')
+    assert chain.newest is None and chain.context() == []
+    assert feed(chain, EPOCH_NS + 2_600_000_000, 'front') == 'asked to'
+    assert feed(chain, EPOCH_NS + 2_800_000_000, 'front') is None
+
+
+def test_memory_is_bounded_when_stamps_hardly_advance() -> None:
+    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    for step in range(2000):
+        feed(chain, EPOCH_NS + step)
+    assert len(chain._links) <= MOST_FEATURES * LENGTH
+    held = [link for link in chain._links.values() if link.features is not None]
+    assert len(held) == MOST_FEATURES
+    assert held[-1] is chain.newest
+
+
+def test_memory_is_bounded_over_a_long_drive() -> None:
+    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    largest = 0
+    for stamp in camera(30, 1200, 0.3, 0.02, 1):
+        feed(chain, stamp)
+        largest = max(largest, len(chain._links))
+    assert largest <= (LENGTH - 1) * 1.5 * STRIDE * 30 + 2
