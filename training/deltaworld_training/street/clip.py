@@ -1,0 +1,25 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Clips of the street world at arbitrary times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .renderer import Frame, Renderer
+from .world import StreetWorld
+
+
+def render_clip(seed: int, times: Sequence[float], width: int, height: int,
+                renderer: Renderer | None = None) -> list[Frame]:
+    """Render a world at increasing times (s, from 0); without a renderer one is made."""
+    renderer = renderer or Renderer(width, height)
+    if (renderer.width, renderer.height) != (width, height):
+        raise ValueError(f'the renderer makes {renderer.width}x{renderer.height} images, '
+                         f'not {width}x{height}')
+    return render_times(StreetWorld(seed), times, renderer)
+
+
+def render_times(world: StreetWorld, times: Sequence[float], renderer: Renderer) -> list[Frame]:
+    """Render a world from its present state at increasing times (s)."""
+    return [renderer.render(world, world.advance_to(time)) for time in times]

@@ -1,0 +1,365 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""GLSL sources. Every fragment shader writes linear light through `finish`.
+
+The label travels in the alpha channel as label / 255, so that one 8-bit read gives both.
+"""
+
+HEADER = '''#version 330
+uniform mat4 view_projection; uniform vec3 eye; uniform vec3 sun_direction; uniform vec3 sun_color;
+uniform vec3 ambient; uniform vec3 zenith; uniform vec3 horizon; uniform float cloud_cover;
+uniform vec2 cloud_offset; uniform float fog_density; uniform float exposure; uniform float wetness;
+uniform float lamps; uniform vec3 asphalt; uniform float asphalt_roughness; uniform float crack;
+uniform vec3 grass; uniform vec3 soil; uniform vec3 foliage; uniform vec3 pavement;
+uniform float paint_wear; uniform vec2 texture_offset; uniform float shadow;
+'''
+
+FRAGMENT = HEADER + '''
+uniform sampler2D noise; out vec4 color;
+vec4 noise_at(vec2 p) { return texture(noise, p + texture_offset); }
+vec3 light(vec3 albedo, vec3 normal, float open) {
+  float diffuse = max(dot(normal, sun_direction), 0.0);
+  return albedo * (ambient * (0.62 + 0.38 * normal.z) + sun_color * diffuse * open);
+}
+void finish(vec3 linear, vec3 position, float label) {
+  float haze = 1.0 - exp(-fog_density * length(position - eye));
+  linear = mix(linear, horizon * 0.9, haze);
+  color = vec4(sqrt(1.0 - exp(-exposure * 1.9 * linear)), label / 255.0);
+}
+'''
+
+SKY_VERTEX = '''#version 330
+in vec2 in_position; out vec3 ray; uniform mat4 inverse_rotation;
+void main() { gl_Position = vec4(in_position, 1.0, 1.0);
+  ray = (inverse_rotation * vec4(in_position, 1.0, 1.0)).xyz; }
+'''
+SKY_FRAGMENT = FRAGMENT + '''
+in vec3 ray;
+void main() {
+  vec3 d = normalize(ray);
+  float up = max(d.z, 0.0);
+  vec3 sky = mix(horizon, zenith, 1.0 - pow(1.0 - up, 3.0));
+  vec2 p = d.xy / (up + 0.12) * 0.045 + cloud_offset;
+  float cloud = 0.65 * noise_at(p).r + 0.25 * noise_at(p * 3.1).g + 0.1 * noise_at(p * 7.3).g;
+  float lit = noise_at(p + sun_direction.xy * 0.012).r;
+  float cover = smoothstep(0.72 - 0.55 * cloud_cover, 0.95 - 0.5 * cloud_cover, cloud);
+  vec3 bright = ambient * 0.9 + sun_color * 0.33;
+  vec3 shade = mix(bright, ambient * 0.75 + horizon * 0.1, smoothstep(0.35, 0.8, lit));
+  sky = mix(sky, shade, cover * smoothstep(0.0, 0.12, up) * 0.9);
+  float glow = max(dot(d, sun_direction), 0.0);
+  sky += sun_color * (0.22 * pow(glow, 24.0) + 3.0 * smoothstep(0.9990, 0.9997, glow)
+         + 0.5 * pow(glow, 300.0)) * (1.0 - 0.8 * cloud_cover);
+  color = vec4(sqrt(1.0 - exp(-exposure * 1.9 * sky)), 6.0 / 255.0);
+}
+'''
+
+GROUND_VERTEX = HEADER + '''
+in vec3 in_position; in vec3 in_normal; in vec4 in_road;
+out vec3 position; out vec3 normal; out vec4 road;
+void main() { position = in_position; normal = in_normal; road = in_road;
+  gl_Position = view_projection * vec4(in_position, 1.0); }
+'''
+
+# road: s, t, distance to the next junction's middle, sign of (s - junction)
+ROAD_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec3 normal; in vec4 road;
+uniform float lane_width; uniform float median; uniform vec2 lanes; uniform float parking;
+uniform int center_line; uniform int edge_lines; uniform vec2 dash; uniform float cross_half;
+uniform float crosswalk; uniform float line_half;
+float band(float distance, float half_width, float pixel) {
+  return clamp((half_width - distance) / pixel + 0.5, 0.0, 1.0)
+         * min(1.0, 2.0 * half_width / pixel);
+}
+void main() {
+  float s = road.x, t = road.y, j = road.z - cross_half;
+  float ft = max(fwidth(t), 1e-4), fs = max(fwidth(s), 1e-4);
+  float a = abs(t) - median, count = t < 0.0 ? lanes.x : lanes.y;
+  float k = clamp(round(a / lane_width), 0.0, count);
+  float off = abs(a - k * lane_width);
+  float phase = mod(s, dash.x + dash.y);
+  float dashed = clamp((dash.x * 0.5 - abs(phase - dash.x * 0.5)) / fs + 0.5, 0.0, 1.0);
+  dashed = mix(dashed, dash.x / (dash.x + dash.y), clamp(fs / dash.y - 0.3, 0.0, 1.0));
+  float line = band(off, line_half, ft), yellow = 0.0;
+  if (k < 0.5) {
+    yellow = 1.0;
+    if (median < 0.1) {
+      line = center_line == 0 ? band(abs(abs(t) - 0.15), line_half * 0.8, ft)
+           : center_line == 1 ? band(abs(t), line_half, ft) * dashed : 0.0;
+    }
+  } else if (k > count - 0.5) { line *= float(edge_lines); } else { line *= dashed; }
+  float open = smoothstep(4.0, 4.2, j);
+  float zebra = 0.0, stop = 0.0;
+  line *= cross_half > 0.0 ? smoothstep(9.6, 9.8, j) : 1.0;
+  float outer = median + count * lane_width;
+  if (cross_half > 0.0) {
+    float bars = band(abs(mod(t + 0.5, 1.1) - 0.55), 0.27, ft);
+    zebra = band(abs(j - 7.0), 1.4, fs) * bars * crosswalk * step(abs(t), outer + parking);
+    float approach = road.w * t;  // forward traffic (t < 0) arrives where s < junction
+    stop = band(abs(j - 9.5), 0.25, fs) * step(0.0, approach) * step(0.2, a)
+           * step(abs(t), outer);
+  }
+  vec2 p = position.xy;
+  vec4 coarse = noise_at(vec2(s * 0.006, t * 0.05)), fine = noise_at(p * 0.11);
+  vec4 grain = noise_at(p * 0.9);
+  float track = abs(fract(a / lane_width + 0.5) - 0.5) * 2.0;  // 1 at the lane's middle
+  float worn = 0.10 * smoothstep(0.25, 0.0, abs(track - 0.5)) - 0.12 * smoothstep(0.75, 1.0, track);
+  vec3 base = asphalt * (1.0 + asphalt_roughness * (0.55 * (coarse.r - 0.5)
+              + 0.35 * (fine.g - 0.5) + 0.5 * (grain.a - 0.5)) + worn * asphalt_roughness);
+  vec2 cell = floor(vec2(s / 17.0, a / lane_width + 40.0));
+  float patched = step(0.86, fract(sin(dot(cell, vec2(12.9, 78.2))) * 43758.5));
+  base *= 1.0 - 0.22 * patched * crack;
+  base *= 1.0 - 0.6 * crack * noise_at(p * 0.045).b * smoothstep(0.45, 0.7, coarse.g);
+  float edge = smoothstep(outer + 0.3, outer + 1.5, abs(t));
+  base *= 1.0 + 0.15 * edge * (1.0 - parking * 0.4);
+  float mark = max(max(line, zebra), stop);
+  float wear = clamp(1.0 - paint_wear * (0.4 + 1.4 * (fine.g - 0.3) + grain.a * 0.3), 0.25, 1.0);
+  vec3 paint = (zebra + stop) < 0.01 && yellow > 0.5 ? vec3(0.75, 0.50, 0.10) : vec3(0.80);
+  base = mix(base, paint * (0.85 + 0.15 * grain.a), mark * wear);
+  vec3 view = normalize(eye - position);
+  vec3 linear = light(base, normal, 1.0);
+  float grazing = pow(1.0 - max(view.z, 0.0), 6.0);
+  vec3 bounce = reflect(-view, normal);
+  float mirror = pow(max(dot(bounce, sun_direction), 0.0), 30.0);
+  linear = mix(linear * (1.0 - 0.35 * wetness), horizon,
+               grazing * (0.10 + 0.55 * wetness * smoothstep(0.35, 0.6, fine.r + coarse.r * 0.3)));
+  linear += sun_color * mirror * (0.10 + 0.6 * wetness);
+  finish(linear, position, mark > 0.5 ? 2.0 : 0.0);
+}
+'''
+
+PAVEMENT_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec3 normal; in vec4 road;
+void main() {
+  vec2 p = position.xy;
+  float fine = noise_at(p * 0.17).g, grain = noise_at(p * 1.1).a;
+  vec2 slab = abs(fract(road.xy / 1.5) - 0.5);
+  float joint = smoothstep(0.485, 0.5, max(slab.x, slab.y)) * (1.0 - smoothstep(0.0, 0.6, fwidth(road.x)));
+  float tile = noise_at(floor(road.xy / 1.5) * 0.37).a;
+  vec3 base = pavement * (0.70 + 0.3 * fine + 0.2 * grain + 0.15 * tile) * (1.0 - 0.4 * joint);
+  if (normal.z < 0.5) base *= 0.8 + 0.3 * step(0.06, fract(road.x / 3.0));
+  finish(light(base, normal, 1.0), position, 1.0);
+}
+'''
+
+TERRAIN_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec3 normal; in vec4 road;
+void main() {
+  vec2 p = position.xy;
+  float near = exp(-length(position - eye) * 0.02);
+  vec4 wide = noise_at(p * 0.004), mid = noise_at(p * 0.03), fine = noise_at(p * 0.25);
+  float blades = noise_at(p * vec2(1.3, 1.1)).a;
+  float dry = clamp(wide.r * 1.6 - 0.45 + (mid.g - 0.5) * 0.9, 0.0, 1.0);
+  vec3 base = mix(grass, soil, dry * 0.75);
+  base *= 0.55 + 0.5 * mid.r + 0.5 * fine.g + near * 0.7 * (blades - 0.5);
+  float verge = 1.0 - smoothstep(0.2, 1.6, road.y);  // road.y: distance from the asphalt here
+  base = mix(base, soil * (0.8 + 0.6 * blades), verge * (0.35 + 0.5 * fine.r));
+  finish(light(base, normal, 1.0), position, 3.0);
+}
+'''
+
+# road: s, height, pattern (0 concrete, 1 guard rail, 2 tree line, 3 hedge), total height
+WALL_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec3 normal; in vec4 road;
+void main() {
+  float s = road.x, h = road.y, kind = road.z, total = road.w, label = 9.0;
+  vec4 fine = noise_at(vec2(s, h) * 0.13), grain = noise_at(vec2(s, h) * 0.8);
+  vec3 base = vec3(0.42, 0.41, 0.39) * (0.6 + 0.35 * fine.r + 0.3 * grain.a);
+  base *= 1.0 - 0.5 * step(fract(s / 4.0), 0.02) - 0.25 * smoothstep(0.3, 0.0, h);
+  vec3 n = normal;
+  if (kind > 1.5) {
+    label = 4.0;
+    float top = noise_at(vec2(s * 0.021, kind * 0.3)).r * 0.45 + noise_at(vec2(s * 0.11, 0.2)).g * 0.4;
+    vec4 leaf = noise_at(vec2(s, h) * 0.055), small = noise_at(vec2(s, h) * 0.31);
+    float ragged = kind > 2.5 ? 0.85 + 0.12 * small.g : 0.45 + 0.6 * top + 0.18 * (small.g - 0.5);
+    if (h > total * ragged) discard;
+    float clump = leaf.g * 0.75 + small.g * 0.5 + (grain.a - 0.5) * 0.35;
+    base = foliage * mix(0.25, 2.1, clump * (0.35 + 0.65 * h / total));
+    base = mix(base, foliage.grb * 0.9 + 0.01, 0.25 * smoothstep(0.5, 0.8, leaf.r));
+    n = normalize(vec3(normal.xy, 0.8));
+  } else if (kind > 0.5) {
+    float post = step(fract(s / 2.0), 0.06), beam = step(0.42, h) * step(h, 0.76);
+    if (post + beam < 0.5) discard;
+    float fold = abs(fract((h - 0.42) / 0.17) - 0.5);
+    base = vec3(0.36, 0.38, 0.40) * (0.6 + 0.6 * fold + 0.3 * fine.g) * (beam > 0.5 ? 1.0 : 0.5);
+  }
+  finish(light(base, n, 1.0), position, label);
+}
+'''
+
+INSTANCE_INPUT = '''
+in vec3 in_position; in vec3 in_normal; in vec4 in_extra;
+in vec3 i_position; in float i_yaw; in vec3 i_scale; in vec3 i_color; in vec4 i_param;
+vec3 turn(vec3 p) { float c = cos(i_yaw), s = sin(i_yaw);
+  return vec3(c * p.x - s * p.y, s * p.x + c * p.y, p.z); }
+'''
+
+OBJECT_VERTEX = HEADER + INSTANCE_INPUT + '''
+out vec3 position; out vec3 normal; out vec4 extra; out vec4 param; out vec3 tint; out vec3 body;
+void main() {
+  vec3 p = in_position * i_scale;
+  float limb = in_extra.w;
+  if (limb != 0.0) p.x += sin(i_param.y) * limb * 0.42 * (limb * limb > 0.99
+      ? max(0.9 - p.z, 0.0) : limb * limb > 0.5 ? max(1.42 - p.z, 0.0) : 0.3 * max(0.9 - p.z, 0.0));
+  body = p;
+  p.z += p.x * i_param.w;
+  position = turn(p) + i_position; normal = turn(in_normal); extra = in_extra; param = i_param;
+  tint = i_color; gl_Position = view_projection * vec4(position, 1.0);
+}
+'''
+
+# param: label, swing phase, brake light, slope
+VEHICLE_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec3 normal; in vec4 extra; in vec4 param; in vec3 tint; in vec3 body;
+void main() {
+  vec3 n = normalize(normal), view = normalize(eye - position), albedo = tint, glow = vec3(0.0);
+  vec4 dirt = noise_at(body.xz * 0.23 + body.yy * 0.13);
+  float gloss = 0.25, open = 1.0;
+  float m = extra.z + 0.5;
+  if (m > 7.0) { albedo = param.x > 7.5 ? tint.zxy * 0.35 : vec3(0.62) + 0.25 * (tint - 0.4); gloss = 0.05; }
+  else if (m > 6.0) { albedo = mix(vec3(0.50, 0.33, 0.24), vec3(0.2, 0.12, 0.08), step(0.5, fract(param.w * 7.0))); gloss = 0.0; }
+  else if (m > 5.0) { albedo = vec3(0.55); }
+  else if (m > 4.0) { albedo = vec3(0.75); glow = vec3(1.4, 1.3, 1.1) * lamps; }
+  else if (m > 3.0) { albedo = vec3(0.30, 0.02, 0.02); glow = vec3(1.5, 0.08, 0.04) * max(param.z, 0.25 * lamps); }
+  else if (m > 2.0) { albedo = vec3(0.02); gloss = 0.03; }
+  else if (m > 1.0) { albedo = vec3(0.015, 0.02, 0.022); gloss = 0.75; }
+  if (param.x > 7.5) gloss = 0.0;
+  albedo *= 0.82 + 0.3 * dirt.g - 0.25 * smoothstep(0.7, 0.2, body.z) * step(param.x, 7.5);
+  float facing = max(dot(n, view), 0.0);
+  float fresnel = gloss * (0.25 + 0.75 * pow(1.0 - facing, 4.0));
+  vec3 bounce = reflect(-view, n);
+  vec3 mirror = bounce.z > 0.0 ? mix(horizon, zenith, bounce.z) : asphalt * ambient;
+  vec3 linear = mix(light(albedo, n, open), mirror, fresnel) + glow;
+  linear += sun_color * gloss * pow(max(dot(bounce, sun_direction), 0.0), 40.0);
+  finish(linear, position, param.x);
+}
+'''
+
+# param: label, pattern (0 plain, 1 sign, 2 concrete, 3 lamp, 4 wood), seed, slope
+PROP_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec3 normal; in vec4 extra; in vec4 param; in vec3 tint; in vec3 body;
+void main() {
+  vec3 base = tint, glow = vec3(0.0);
+  vec4 fine = noise_at(vec2(body.x + body.y, body.z) * 0.21 + param.z);
+  float kind = param.y + 0.5;
+  if (kind > 3.0 && kind < 4.0) { glow = tint * 1.3; }
+  else if (kind > 1.0 && kind < 2.0) {
+    vec2 q = vec2(body.y, body.z) * 2.2;
+    float row = fract(q.y * 0.9), word = noise_at(vec2(floor(q.y * 0.9) * 0.31 + param.z, q.x * 0.16)).a;
+    float text = step(0.3, row) * step(row, 0.75) * step(0.42, word) * step(0.35, noise_at(q * 0.33).g);
+    base = mix(tint, vec3(0.8), text * 0.9);
+  } else { base *= 0.65 + 0.5 * fine.g + 0.2 * noise_at(body.xz * 0.9).a; }
+  finish(light(base, normalize(normal), 1.0) + glow, position, param.x);
+}
+'''
+
+# param: label, style seed, storey height, window share
+BUILDING_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec3 normal; in vec4 extra; in vec4 param; in vec3 tint; in vec3 body;
+uniform int roofed;
+void main() {
+  vec3 n = normalize(normal);
+  float along = abs(extra.z) < 0.5 ? dot(position.xy, vec2(-n.y, n.x)) : 0.0;
+  float z = body.z, floor_height = param.z, seed = param.y;
+  float pitch = 1.6 + 2.2 * fract(seed * 3.7);
+  vec2 wall = vec2(along, z);
+  vec4 fine = noise_at(wall * 0.09 + seed), grain = noise_at(wall * 0.7);
+  float brick = 0.0;
+  float px = fwidth(z) + fwidth(along);
+  vec2 course = vec2(along / 0.45 + 0.5 * mod(floor(z / 0.16), 2.0), z / 0.16);
+  brick = step(0.5, fract(seed * 5.3)) * (1.0 - smoothstep(0.02, 0.10, px))
+          * (1.0 - step(0.08, fract(course.x)) * step(0.14, fract(course.y)));
+  vec3 base = tint * (0.72 + 0.35 * fine.r + 0.22 * grain.a) * (1.0 - 0.25 * brick);
+  base *= 1.0 - 0.3 * smoothstep(1.2, 0.0, z) * fine.g;
+  float gloss = 0.0;
+  if (n.z > 0.3) { base = extra.z > 0.5 ? tint.zxy * 0.45 * (0.6 + 0.8 * noise_at(position.xy * 0.4 + z).a) : vec3(0.2); }
+  else {
+    vec2 cell = vec2(along / pitch, z / floor_height);
+    vec2 q = fract(cell), id = floor(cell);
+    float share = param.w;
+    float w = step(abs(q.x - 0.5), 0.5 * share) * step(0.24, q.y) * step(q.y, 0.24 + 0.62 * (0.6 + 0.4 * share));
+    float frame = w - step(abs(q.x - 0.5), 0.5 * share - 0.04) * step(0.29, q.y) * step(q.y, 0.82);
+    if (z < floor_height && fract(seed * 9.1) > 0.45 && roofed == 0) {
+      w = step(0.12, q.x) * step(q.y, 0.72) * step(0.06, q.y); frame = 0.0;
+      base = mix(base, fract(vec3(seed * 11.0, seed * 17.0, seed * 23.0)) * 0.5, step(0.76, q.y));
+    }
+    if (roofed == 1 && z > floor_height * 2.0) w = 0.0;
+    float h = noise_at(id * 0.173 + seed).a;
+    vec3 room = mix(vec3(0.02, 0.025, 0.03), vec3(0.18, 0.17, 0.15), step(0.72, h) * 0.8);
+    room += lamps * vec3(0.9, 0.65, 0.3) * step(0.62, h) * 0.7;
+    base = mix(base, mix(room, tint * 0.9 + 0.12, step(0.5, frame)), w);
+    gloss = w * (1.0 - step(0.5, frame));
+  }
+  vec3 view = normalize(eye - position);
+  vec3 bounce = reflect(-view, n);
+  vec3 linear = light(base, n, 1.0);
+  float mirror = gloss * (0.18 + 0.6 * pow(1.0 - max(dot(view, n), 0.0), 3.0));
+  linear = mix(linear, mix(horizon, zenith, max(bounce.z, 0.0)) * (0.55 + 0.6 * fine.r), mirror);
+  finish(linear, position, param.x);
+}
+'''
+
+# param: label, shape (0 broad, 1 conifer, 2 bush), seed, lean
+TREE_VERTEX = HEADER + INSTANCE_INPUT + '''
+out vec3 position; out vec2 place; out vec4 param; out vec3 tint; out vec3 right;
+void main() {
+  vec3 to_eye = normalize(vec3(eye.xy - i_position.xy, 0.0) + vec3(1e-5, 0.0, 0.0));
+  right = vec3(-to_eye.y, to_eye.x, 0.0);
+  place = in_extra.xy; param = i_param; tint = i_color;
+  position = i_position + right * in_extra.x * i_scale.x + vec3(0.0, 0.0, in_extra.y * i_scale.z);
+  gl_Position = view_projection * vec4(position, 1.0);
+}
+'''
+TREE_FRAGMENT = FRAGMENT + '''
+in vec3 position; in vec2 place; in vec4 param; in vec3 tint; in vec3 right;
+void main() {
+  vec2 n_at = vec2(place.x * 0.16 + param.z, place.y * 0.19 + param.z * 1.7);
+  vec4 big = noise_at(n_at * 0.8), mid = noise_at(n_at * 2.6), leaf = noise_at(n_at * 9.0);
+  float ragged = (big.r - 0.5) * 0.9 + (mid.g - 0.5) * 0.9 + (leaf.a - 0.5) * 0.30;
+  vec2 c; float inside;
+  if (param.y < 0.5) { c = vec2(place.x / 0.95, (place.y - 0.64) / 0.36); inside = 1.0 - length(c) + ragged * 0.55; }
+  else if (param.y < 1.5) {
+    float width = 0.08 + 0.85 * (1.0 - place.y) * (0.75 + 0.25 * abs(fract(place.y * 7.0) * 2.0 - 1.0));
+    c = vec2(place.x / width, 0.3); inside = (1.0 - abs(place.x) / width) * step(0.08, place.y) * 2.0 - 0.1 + ragged * 0.6;
+  } else { c = vec2(place.x, place.y * 1.1 - 0.15); inside = 0.95 - length(vec2(place.x, place.y * 0.95)) + ragged * 0.35; }
+  float trunk = step(abs(place.x + 0.06 * (mid.r - 0.5)), 0.045) * step(place.y, 0.55) * step(param.y, 1.5);
+  if (inside < 0.0 && trunk < 0.5) discard;
+  vec3 to_eye = vec3(-right.y, right.x, 0.0) * -1.0;
+  vec3 n = normalize(right * c.x + vec3(0.0, 0.0, c.y + 0.25) + to_eye * sqrt(max(1.0 - dot(c, c), 0.05)));
+  float clump = mid.g * 0.9 + leaf.g * 0.5 + (leaf.a - 0.5) * 0.5 + (big.g - 0.5) * 0.5;
+  vec3 base = tint * mix(0.15, 1.9, clamp(clump, 0.0, 1.2));
+  base *= 0.55 + 0.45 * smoothstep(-0.9, 0.6, c.y) ;
+  if (inside < 0.0) { base = vec3(0.09, 0.07, 0.05) * (0.5 + mid.a); }
+  finish(light(base, n, 0.9), position, param.x);
+}
+'''
+
+# A flattened copy of a box on the ground, along the sun; darkens what is there.
+SHADOW_VERTEX = HEADER + INSTANCE_INPUT + '''
+out vec2 place; out vec4 param; out vec3 position;
+void main() {
+  vec3 p = turn(in_position * i_scale) + vec3(0.0, 0.0, i_param.z);
+  vec2 shift = sun_direction.xy / max(sun_direction.z, 0.22) * p.z;
+  position = i_position + vec3(p.xy - shift, 0.03);
+  if (i_param.y > 0.5) {  // blob
+    position = i_position + vec3(turn(vec3(in_position.xy * i_scale.xy, 0.0)).xy, 0.03);
+    if (i_param.y > 1.5) position.xy -= sun_direction.xy / max(sun_direction.z, 0.22) * i_scale.z;
+  }
+  place = in_position.xy * 2.0; param = i_param;
+  gl_Position = view_projection * vec4(position, 1.0);
+  gl_Position.z -= 0.0012 * gl_Position.w / max(gl_Position.w * 0.05, 1.0);
+}
+'''
+SHADOW_FRAGMENT = FRAGMENT + '''
+in vec2 place; in vec4 param; in vec3 position;
+void main() {
+  float strength = shadow;
+  if (param.y > 0.5) {
+    float r = length(place);
+    strength = 0.62 * (1.0 - smoothstep(0.45, 1.0, r));
+    if (param.y > 1.5) strength = shadow * smoothstep(0.05, 0.25, 1.0 - r + (noise_at(position.xy * 0.16).g - 0.5) * 0.9);
+    if (strength < 0.02) discard;
+  }
+  strength *= exp(-fog_density * length(position - eye));
+  color = vec4(vec3(0.0), strength * 0.55);
+}
+'''
