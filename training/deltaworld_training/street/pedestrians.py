@@ -70,8 +70,8 @@ def spawn_pedestrians(layout: Layout, around: float, count: int,
         v=np.zeros(count), pace=rng.uniform(1.0, 1.9, count), along=along,
         mode=np.where(rng.uniform(size=count) < .25, WAIT, WALK), home=lateral.copy(),
         choice=np.zeros(count, int), choice_time=np.zeros(count),
-        stride=rng.uniform(0, 6.3, count), color=rng.uniform(.02, .6, (count, 3)) *
-        rng.uniform(.3, 1.0, (count, 1)))
+        stride=rng.uniform(0, 6.3, count), color=rng.uniform(.03, .5, (count, 1)) *
+        rng.uniform(.6, 1.3, (count, 3)))
 
 
 def _off_junctions(layout: Layout, s: float) -> float:

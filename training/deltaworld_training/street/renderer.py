@@ -213,7 +213,9 @@ class Renderer:
             gl.enable(gl.BLEND)
             # The label in the alpha channel stays as it is.
             gl.blend_func = gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ZERO, gl.ONE
+            self._target.depth_mask = False
             self._draw_instances('shadow', culled['shadow'])
+            self._target.depth_mask = True
             gl.disable(gl.BLEND)
 
     def _shifted(self, world: StreetWorld, pose: np.ndarray) -> np.ndarray:

@@ -346,7 +346,9 @@ void main() {
   }
   place = in_position.xy * 2.0; param = i_param;
   gl_Position = view_projection * vec4(position, 1.0);
-  gl_Position.z -= 0.0012 * gl_Position.w / max(gl_Position.w * 0.05, 1.0);
+  // The faces towards the sun cover the shadow exactly once; a blob needs the top face only.
+  float kept = i_param.y > 0.5 ? in_normal.z - 0.5 : dot(turn(in_normal), sun_direction);
+  if (kept <= 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }
 '''
 SHADOW_FRAGMENT = FRAGMENT + '''
