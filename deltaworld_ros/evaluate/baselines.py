@@ -1,0 +1,50 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Forecasts without a predictor, which every result is printed beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.errors import UserError
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Blur kernels (S,D,3,3), one a lead and feature, and the mean training token (Dz,)."""
+
+    blur: np.ndarray
+    mean_token: np.ndarray
+
+
+def load_baselines(bundle: Bundle) -> Baselines:
+    """Read the baselines that were fitted on the bundle's training data."""
+    manifest = bundle.manifest
+    path = bundle.file('baselines.npz')
+    with np.load(path, allow_pickle=False) as archive:
+        missing = {'blur', 'mean_token'} - set(archive.files)
+        if missing:
+            raise UserError(f'{path}: lacks {", ".join(sorted(missing))}')
+        blur = archive['blur'].astype(np.float32)
+        mean_token = archive['mean_token'].astype(np.float32)
+    expected = (manifest.steps, manifest.feature_size, 3, 3)
+    if blur.shape != expected or mean_token.shape != (manifest.token_size,):
+        raise UserError(
+            f'{path}: blur {blur.shape} and mean_token {mean_token.shape} must have the shapes '
+            f'{expected} and {(manifest.token_size,)}')
+    return Baselines(blur, mean_token)
+
+
+def blur_features(features: np.ndarray, kernels: np.ndarray, rows: int) -> np.ndarray:
+    """Filter features (N,D) of `rows` rows with one 3x3 kernel a feature (D,3,3), edges padded."""
+    grid = features.reshape(rows, -1, features.shape[-1])
+    columns = grid.shape[1]
+    padded = np.pad(grid, ((1, 1), (1, 1), (0, 0)), mode='edge')
+    blurred = np.zeros_like(grid)
+    for y in range(3):
+        for x in range(3):
+            blurred += padded[y:y + rows, x:x + columns] * kernels[:, y, x]
+    return blurred.reshape(features.shape)
