@@ -5,12 +5,13 @@
 import glob
 import json
 import os
-from pathlib import Path
 import typing
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from parameter_values import fill
 from torch import nn
 
 from deltaworld_ros.model.delta_tokenizer import DeltaTok
@@ -18,7 +19,6 @@ from deltaworld_ros.model.dinov3 import DinoV3
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.rotary import patch_table, time_frequencies, time_table
-from parameter_values import fill
 
 DATA = Path(__file__).parent / 'data'
 TOLERANCE = 2e-4

@@ -3,8 +3,8 @@
 """Transformer blocks of DINOv3, the released tokenizer and the predictor."""
 
 import torch
-from torch import nn, Tensor
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from deltaworld_ros.model.rotary import rotate, rotate_leading
 

@@ -3,7 +3,7 @@
 """DeltaTok: the change between two frames' features as one token (paper, section 3.4)."""
 
 import torch
-from torch import nn, Tensor
+from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
 from deltaworld_ros.model.rotary import patch_table

@@ -3,7 +3,7 @@
 """The DINOv3 vision transformer as a frozen backbone, with the names of the released weights."""
 
 import torch
-from torch import nn, Tensor
+from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
 from deltaworld_ros.model.rotary import patch_table
@@ -33,6 +33,9 @@ class DinoEmbeddings(nn.Module):
 
 class DinoV3(nn.Module):
     """DINOv3 ViT: patch tokens x_t after the final norm (paper, section 3.1)."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, size: int = 768, heads: int = 12, layers: int = 12, mlp_size: int = 3072,

@@ -3,8 +3,8 @@
 """Linear task heads on frozen features (paper, appendix A)."""
 
 import torch
-from torch import nn, Tensor
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 class SegmentationHead(nn.Module):
@@ -23,6 +23,8 @@ class SegmentationHead(nn.Module):
 
 class DepthHead(nn.Module):
     """The expectation of a distribution over uniformly spaced depths, in metres."""
+
+    centres: Tensor
 
     def __init__(
         self, size: int, bins: int = 256, minimum: float = 1e-3, maximum: float = 80.0,

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """DeltaWorld: the generative predictor over delta tokens (paper, sections 3.2 and 3.4)."""
 
-import torch
-from torch import nn, Tensor
+from typing import cast
 
-from deltaworld_ros.model.blocks import CrossAttentionBlock, NORM_EPSILON
+import torch
+from torch import Tensor, nn
+
+from deltaworld_ros.model.blocks import NORM_EPSILON, CrossAttentionBlock
 
 Table = tuple[Tensor, Tensor]
 
@@ -25,6 +27,10 @@ class Predictor(nn.Module):
         )
         self.norm = nn.LayerNorm(size, NORM_EPSILON)
         self.head = nn.Linear(size, token_size)
+
+    def layers(self) -> list[CrossAttentionBlock]:
+        """Return the blocks with their type, which a module list does not keep."""
+        return cast('list[CrossAttentionBlock]', list(self.blocks))
 
 
 class DeltaWorld(nn.Module):
@@ -61,7 +67,7 @@ class DeltaWorld(nn.Module):
         """
         if self.learned_query:
             queries = queries * 0.0 + self.query
-        for block in self.predictor.blocks:
+        for block in self.predictor.layers():
             keys, values = block.attention.keys_values(tokens, token_table)
             queries = block(queries, keys, values, query_table, mask)
         return self.predictor.head(self.predictor.norm(queries))
@@ -76,7 +82,7 @@ class DeltaWorld(nn.Module):
         """
         cos, sin = table
         context, steps = tokens.shape[1], noise.shape[2]
-        blocks = self.predictor.blocks
+        blocks = self.predictor.layers()
         shared = [
             block.attention.keys_values(tokens, (cos[:, :context], sin[:, :context]))
             for block in blocks
@@ -91,12 +97,12 @@ class DeltaWorld(nn.Module):
             query_table = (cos[:, now], sin[:, now])
             if futures:
                 before = slice(now.start - 1, now.start)
-                for block, kept in zip(blocks, own):
+                for block, kept in zip(blocks, own, strict=True):
                     kept.append(block.attention.keys_values(
                         futures[-1][:, :, None],
                         (cos[:, None, before], sin[:, None, before]),
                     ))
-            for block, (keys, values), kept in zip(blocks, shared, own):
+            for block, (keys, values), kept in zip(blocks, shared, own, strict=True):
                 queries = _step(block, queries, keys, values, kept, query_table)
             futures.append(self.predictor.head(self.predictor.norm(queries)))
         return torch.stack(futures, dim=2)

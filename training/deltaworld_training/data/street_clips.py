@@ -1,0 +1,51 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Clips of the street world, rendered when they are asked for."""
+
+import numpy as np
+
+from deltaworld_training.data.clip import Clip, clip_times
+from deltaworld_training.street.photometric import apply_photometric, sample_photometric
+from deltaworld_training.street.renderer import Renderer
+from deltaworld_training.street.world import render_clip
+
+
+class StreetClips:
+    """One clip a seed: the world, its camera, its weather and the sensor's look all follow it."""
+
+    def __init__(
+        self, first_seed: int, count: int, frames: int, stride: float, size: tuple[int, int],
+    ):
+        """Take the seeds, frames a clip, seconds a step and the image size (w, h)."""
+        self.first_seed = first_seed
+        self.count = count
+        self.frames = frames
+        self.stride = stride
+        self.size = size
+        self._renderer: Renderer | None = None
+
+    def __getstate__(self) -> dict:
+        """Leave the renderer behind: a GL context belongs to one process."""
+        return {**self.__dict__, '_renderer': None}
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return self.count
+
+    def clip(self, index: int) -> Clip:
+        """Render clip `index`."""
+        if self._renderer is None:
+            self._renderer = Renderer(*self.size)
+        seed = self.first_seed + index
+        generator = np.random.default_rng((seed, 1))
+        times = clip_times(generator, self.frames, self.stride)
+        rendered = render_clip(seed, times, *self.size, self._renderer)
+        look = sample_photometric(generator)
+        return Clip(
+            frames=np.stack([
+                apply_photometric(frame.rgb, look, generator) for frame in rendered]),
+            times=times,
+            labels=np.stack([frame.labels for frame in rendered]),
+            depth=np.stack([frame.depth for frame in rendered]),
+            focal_length=float(rendered[0].intrinsics[0, 0]),
+        )
