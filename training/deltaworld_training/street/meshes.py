@@ -63,8 +63,9 @@ def _wheel(x: float, y: float, radius: float, width: float, sides: int = 8) -> n
                                 (xa, outer, za)], RUBBER))
     for scale, material, lift in ((1.0, RUBBER, 0.0), (0.55, METAL, 0.01)):
         hub = [(x + scale * radius * np.cos(a), outer + np.sign(y) * lift,
-                radius + scale * radius * np.sin(a)) for a in angle[::sides // 4]]
-        faces.append(_quad(hub[::-1] if y > 0 else hub, material))
+                radius + scale * radius * np.sin(a)) for a in angle]
+        hub = hub[::-1] if y > 0 else hub
+        faces += [_quad([hub[0], *hub[i:i + 3]], material) for i in range(1, sides - 2, 2)]
     return np.concatenate(faces)
 
 

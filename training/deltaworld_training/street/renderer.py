@@ -158,12 +158,11 @@ class Renderer:
         raw = np.frombuffer(self._target.read(components=4), np.uint8)
         image = raw.reshape(self.height, self.width, 4)
         buffer = np.frombuffer(self._depth.read(), np.float32).reshape(self.height, self.width)
-        with np.errstate(divide='ignore'):
-            depth = np.where(buffer >= 1.0, np.float32(np.inf),
-                             NEAR * FAR / (FAR - (FAR - NEAR) * buffer.astype(np.float64)))
+        depth = np.float32(NEAR * FAR) / (np.float32(FAR) - np.float32(FAR - NEAR) * buffer)
+        depth[buffer >= 1.0] = np.inf
         intrinsics = np.array([[focal, 0, (self.width - 1) / 2], [0, focal, (self.height - 1) / 2],
                                [0, 0, 1]])
-        return Frame(np.ascontiguousarray(image[..., :3]), depth.astype(np.float32),
+        return Frame(np.ascontiguousarray(image[..., :3]), depth,
                      np.ascontiguousarray(image[..., 3]), pose, intrinsics)
 
     def _matrices(self, pose: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:

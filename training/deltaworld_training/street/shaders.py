@@ -40,7 +40,8 @@ void main() {
   float up = max(d.z, 0.0);
   vec3 sky = mix(horizon, zenith, 1.0 - pow(1.0 - up, 3.0));
   vec2 p = d.xy / (up + 0.12) * 0.045 + cloud_offset;
-  float cloud = 0.65 * noise_at(p).r + 0.25 * noise_at(p * 3.1).g + 0.1 * noise_at(p * 7.3).g;
+  vec4 detail = noise_at(p * 3.1);
+  float cloud = 0.62 * noise_at(p).r + 0.30 * detail.g + 0.08 * detail.a;
   float lit = noise_at(p + sun_direction.xy * 0.012).r;
   float cover = smoothstep(0.72 - 0.55 * cloud_cover, 0.95 - 0.5 * cloud_cover, cloud);
   vec3 bright = ambient * 0.9 + sun_color * 0.33;
@@ -99,8 +100,7 @@ void main() {
            * step(abs(t), outer);
   }
   vec2 p = position.xy;
-  vec4 coarse = noise_at(vec2(s * 0.006, t * 0.05)), fine = noise_at(p * 0.11);
-  vec4 grain = noise_at(p * 0.9);
+  vec4 coarse = noise_at(p * 0.04), fine = noise_at(p * 0.31), grain = fine;
   float track = abs(fract(a / lane_width + 0.5) - 0.5) * 2.0;  // 1 at the lane's middle
   float worn = 0.10 * smoothstep(0.25, 0.0, abs(track - 0.5)) - 0.12 * smoothstep(0.75, 1.0, track);
   vec3 base = asphalt * (1.0 + asphalt_roughness * (0.55 * (coarse.r - 0.5)
@@ -108,7 +108,7 @@ void main() {
   vec2 cell = floor(vec2(s / 17.0, a / lane_width + 40.0));
   float patched = step(0.86, fract(sin(dot(cell, vec2(12.9, 78.2))) * 43758.5));
   base *= 1.0 - 0.22 * patched * crack;
-  base *= 1.0 - 0.6 * crack * noise_at(p * 0.045).b * smoothstep(0.45, 0.7, coarse.g);
+  base *= 1.0 - 0.6 * crack * coarse.b * smoothstep(0.45, 0.7, coarse.g);
   float edge = smoothstep(outer + 0.3, outer + 1.5, abs(t));
   base *= 1.0 + 0.15 * edge * (1.0 - parking * 0.4);
   float mark = max(max(line, zebra), stop);
@@ -201,7 +201,7 @@ void main() {
   if (limb != 0.0) p.x += sin(i_param.y) * limb * 0.42 * (limb * limb > 0.99
       ? max(0.9 - p.z, 0.0) : limb * limb > 0.5 ? max(1.42 - p.z, 0.0) : 0.3 * max(0.9 - p.z, 0.0));
   body = p;
-  p.z += p.x * i_param.w;
+  if (i_param.x > 6.5) p.z += p.x * i_param.w;
   position = turn(p) + i_position; normal = turn(in_normal); extra = in_extra; param = i_param;
   tint = i_color; gl_Position = view_projection * vec4(position, 1.0);
 }

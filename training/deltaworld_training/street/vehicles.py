@@ -230,34 +230,26 @@ class Driving:
         side = vehicles.side[:, None] + (offset - vehicles.side)[:, None] * fade
         points = routes.pose(np.repeat(vehicles.path[:, None], len(self.reach), 1),
                              vehicles.s[:, None] + self.reach, side)
-        flat = circles.reshape(-1, 2)
-        radius = np.repeat(width * .55, 5)
-        toward = np.repeat(np.arange(count), 5)
-        if len(walkers):
-            flat = np.concatenate([flat, walkers])
-            radius = np.concatenate([radius, np.full(len(walkers), .55)])
-            toward = np.concatenate([toward, np.full(len(walkers), -1)])
-        x = points[:, :, 0, None] - flat[:, 0]
-        y = points[:, :, 1, None] - flat[:, 1]
-        square = x * x + y * y
-        allow = width[:, None] / 2 + radius + .22
-        hit = square < (allow * allow)[:, None, :]
-        hit &= (toward[None] != np.arange(count)[:, None])[:, None, :]
-        any_hit = hit.any(2)
-        first = any_hit.argmax(1)
-        blocked = any_hit.any(1)
-        for i in np.flatnonzero(blocked):
-            k = first[i]
-            who = np.flatnonzero(hit[i, k])
+        people = np.repeat(walkers[:, None], 5, 1)
+        bodies = np.concatenate([circles, people])
+        wide = np.concatenate([width * .55, np.full(len(walkers), .55)])
+        away = bodies[None, :, 2] - pose[:, None, :2]
+        near = (away**2).sum(2) < (48.0 + np.append(length, np.zeros(len(walkers))) / 2) ** 2
+        near[np.arange(count), np.arange(count)] = False
+        me, other = np.nonzero(near)
+        allow = (width[me] / 2 + wide[other] + .22) ** 2
+        line = points[me][:, :, None]
+        body = bodies[other][:, None]
+        x, y = line[..., 0] - body[..., 0], line[..., 1] - body[..., 1]
+        hit = (x * x + y * y < allow[:, None, None]).any(2)
+        first = hit.argmax(1)
+        for pair in np.flatnonzero(hit.any(1) & (first > 0)):  # 0: overlaps already
+            i, j, k = me[pair], other[pair], first[pair]
             along = self.reach[k] - length[i] / 2 - .8
-            speed = 0.0
-            owners = toward[who]
-            if (owners >= 0).all():
-                turn = np.cos(pose[owners, 3] - points[i, k, 3])
-                speed = float(np.min(np.maximum(vehicles.v[owners] * turn, 0.0)))
-            if k == 0:  # overlap at the own middle: do not add to it
-                continue
             if along < gap[i]:
+                speed = 0.0
+                if j < count:
+                    speed = max(vehicles.v[j] * np.cos(pose[j, 3] - points[i, k, 3]), 0.0)
                 gap[i], lead[i] = along, speed
         stop_gap = self._stop_lines(vehicles, time, length)
         self._integrate(vehicles, time, gap, lead, stop_gap)

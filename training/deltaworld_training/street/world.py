@@ -33,7 +33,7 @@ from .vehicles import (
 
 TEST_SEEDS = range(0, 100_000)
 TRAIN_SEEDS = range(1_000_000, 2**31)
-WARM_UP = 20  # steps before time 0, so that agents already move
+WARM_UP = 12  # steps before time 0, so that agents already move
 
 
 @dataclass(frozen=True)
