@@ -62,7 +62,7 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
         zenith, horizon = (0.48, 0.52, 0.58), (0.72, 0.75, 0.79)
     elif weather == 'dusk':
         elevation = np.deg2rad(rng.uniform(4, 14))
-        sun, shadow, cover = rng.uniform(1.0, 2.2), 0.55, rng.uniform(0.1, 0.6)
+        sun, shadow, cover = rng.uniform(1.0, 2.2), 0.38, rng.uniform(0.1, 0.6)
         ambient, sun_color = (0.30, 0.29, 0.36), (1.0, 0.66, 0.38)
         zenith, horizon = (0.10, 0.18, 0.40), (0.86, 0.58, 0.38)
     elif weather == 'haze':

@@ -85,8 +85,11 @@ def _lights(front: float, back: float, half: float, low: float, high: float,
 
 
 def _car(length: float, width: float, belt: float, height: float, cabin: tuple[float, ...],
-         clearance: float = 0.22) -> np.ndarray:
-    """Return a car; `cabin` is x of rear base, rear top, front top and front base."""
+         clearance: float = 0.22, far: bool = False) -> np.ndarray:
+    """Return a car; `cabin` is x of rear base, rear top, front top and front base.
+
+    The `far` version leaves out what is smaller than a pixel beyond some 40 m.
+    """
     half, w = length / 2, width / 2
     middle = clearance + 0.55 * (belt - clearance)
     rear, rear_top, front_top, front = cabin
@@ -103,6 +106,11 @@ def _car(length: float, width: float, belt: float, height: float, cabin: tuple[f
         frustum((rear_top - .05, front_top + .04, -w + .22, w - .22, height - .07),
                 (rear_top + .12, front_top - .10, -w + .3, w - .3, height), PAINT),
     ]
+    if far:
+        for x in (-0.30 * length, 0.31 * length):
+            parts.append(_slab(x - .33, x + .33, -w + .02, w - .02, 0.0, .5, RUBBER))
+        lights = _lights(half + .015, -half - .015, w - .04, middle - .12, middle + .05)
+        return np.concatenate(parts + lights)
     for side in (-1, 1):  # rear pillars in body colour, and mirrors
         y = side * (w - .17)
         parts.append(frustum((rear + .0, rear + .34, y - .1, y + .1, glass),
@@ -117,14 +125,16 @@ def _car(length: float, width: float, belt: float, height: float, cabin: tuple[f
     return np.concatenate(parts)
 
 
-def _pickup() -> np.ndarray:
-    body = _car(5.5, 1.98, 1.08, 1.85, (-.45, -.3, .75, 1.5), .36)
+def _cars(far: bool) -> dict[str, np.ndarray]:
     bed = _slab(-2.55, -.65, -.80, .80, 1.07, 1.09, RUBBER)
-    return np.concatenate([body, bed])
-
-
-def _van() -> np.ndarray:
-    return _car(5.3, 2.0, 1.15, 2.15, (-2.55, -2.5, 1.45, 2.25), .26)
+    pickup = _car(5.5, 1.98, 1.08, 1.85, (-.45, -.3, .75, 1.5), .36, far)
+    return {
+        'sedan': _car(4.7, 1.84, .92, 1.45, (-1.75, -1.15, .30, 1.15), far=far),
+        'suv': _car(4.7, 1.92, 1.05, 1.75, (-2.15, -1.9, .35, 1.15), .28, far),
+        'hatch': _car(4.1, 1.78, .92, 1.5, (-1.85, -1.5, .35, 1.15), far=far),
+        'pickup': np.concatenate([pickup, bed]),
+        'van': _car(5.3, 2.0, 1.15, 2.15, (-2.55, -2.5, 1.45, 2.25), .26, far),
+    }
 
 
 def _bus() -> np.ndarray:
@@ -223,12 +233,9 @@ def build_meshes() -> dict[str, np.ndarray]:
     billboard = np.zeros((6, 10), np.float32)
     billboard[:, 6:8] = ((-1, 0), (1, 0), (1, 1), (-1, 0), (1, 1), (-1, 1))
     return {
-        'sedan': _car(4.7, 1.84, .92, 1.45, (-1.75, -1.15, .30, 1.15)),
-        'suv': _car(4.7, 1.92, 1.05, 1.75, (-2.15, -1.9, .35, 1.15), .28),
-        'hatch': _car(4.1, 1.78, .92, 1.5, (-1.85, -1.5, .35, 1.15)),
-        'pickup': _pickup(), 'van': _van(), 'bus': _bus(), 'truck': _truck(),
+        **_cars(far=False), **{f'{name}_far': mesh for name, mesh in _cars(far=True).items()},
+        'bus': _bus(), 'truck': _truck(),
         'pedestrian': _pedestrian(), 'cyclist': _cyclist(),
         'box': np.concatenate([box, underside]), 'building': box, 'house': _house(),
-        'pole': _cylinder(), 'tree': billboard,
-        'shadow': np.concatenate([box, underside]),
+        'pole': _cylinder(), 'tree': billboard, 'shadow': box,
     }

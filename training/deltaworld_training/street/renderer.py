@@ -22,7 +22,8 @@ from .world import StreetWorld  # noqa: E402
 NEAR, FAR = 0.4, 1200.0
 INSTANCE_LAYOUT = '3f 1f 3f 3f 4f/i'
 INSTANCE_NAMES = ('i_position', 'i_yaw', 'i_scale', 'i_color', 'i_param')
-VIEW_RANGE = {'shadow': 110.0, 'pedestrian': 120.0, 'cyclist': 120.0, 'pole': 160.0}
+FAR_MESH = 38.0  # m; beyond it vehicles are drawn with less detail
+VIEW_RANGE = {'shadow': 90.0, 'pedestrian': 120.0, 'cyclist': 120.0, 'pole': 160.0}
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ class Renderer:
         gl.enable_only(gl.DEPTH_TEST)
         gl.disable(gl.BLEND)
         gl.depth_func = '<='
+        gl.front_face = 'cw'  # the projection turns the picture upside down for reading
         self._draw(world, pose, ahead)
         raw = np.frombuffer(self._target.read(components=4), np.uint8)
         image = raw.reshape(self.height, self.width, 4)
@@ -183,12 +185,14 @@ class Renderer:
         tables: dict[str, list[np.ndarray]] = {
             name: [table] for name, table in world.scenery.instances.items()}
         for name, rows in world.moving_instances(ahead).items():
-            tables.setdefault(name, []).append(np.stack(rows))
+            tables.setdefault(name, []).append(rows)
         culled = {name: self._visible(name, parts, pose, world.camera.field_of_view)
                   for name, parts in tables.items()}
+        gl.enable(gl.CULL_FACE)
         for name, table in culled.items():
-            if name not in ('shadow', 'tree') and len(table):
-                self._draw_instances(name, table)
+            if name not in ('shadow', 'tree'):
+                self._draw_detailed(name, table, pose)
+        gl.disable(gl.CULL_FACE)
         near_s = world.vehicles.s[0]
         on_main = world.vehicles.path[0] in world.routes.forward
         road = -1
@@ -205,10 +209,10 @@ class Renderer:
         program = self._programs['wall']
         program['view_projection'].write(self._shifted(world, pose).T.astype('f4').tobytes())
         self._ring.render()
-        if len(culled.get('tree', ())):
+        if 'tree' in culled:
             self._draw_instances('tree', culled['tree'])
         self._sky.render()
-        if len(culled.get('shadow', ())):
+        if 'shadow' in culled:
             gl.enable(gl.BLEND)
             # The label in the alpha channel stays as it is.
             gl.blend_func = gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ZERO, gl.ONE
@@ -254,7 +258,18 @@ class Renderer:
         order = np.argsort(forward[seen], kind='stable')[:4096]
         return table[seen][order]
 
+    def _draw_detailed(self, name: str, table: np.ndarray, pose: np.ndarray) -> None:
+        """Draw instances, sorted by distance, far ones with a simpler mesh if there is one."""
+        if f'{name}_far' in self._meshes:
+            forward = (table[:, :3] - pose[:3, 3].astype('f4')) @ pose[:3, 2].astype('f4')
+            split = int(np.searchsorted(forward, FAR_MESH))
+            self._draw_instances(f'{name}_far', table[split:])
+            table = table[:split]
+        self._draw_instances(name, table)
+
     def _draw_instances(self, name: str, table: np.ndarray) -> None:
+        if not len(table):
+            return
         array, program = self._meshes[name]
         if program == 'building':
             self._programs['building']['roofed'].value = int(name == 'house')

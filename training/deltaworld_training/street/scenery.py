@@ -53,6 +53,12 @@ def instance(position, yaw: float, scale, color, param) -> np.ndarray:
     return np.concatenate([position, [yaw], scale, color, param]).astype('f4')
 
 
+def instances(poses: np.ndarray, scales: np.ndarray, colors: np.ndarray,
+              params: np.ndarray) -> np.ndarray:
+    """Return instance rows (n, 14) from x, y, z, yaw (n, 4) and the other columns."""
+    return np.concatenate([poses, scales, colors, params], 1).astype('f4')
+
+
 def vary_paint(rng: np.random.Generator) -> np.ndarray:
     """Draw a car's colour."""
     color = PAINTS[rng.choice(len(PAINTS), p=PAINT_ODDS)]
@@ -255,21 +261,23 @@ def _parked(build: _Builder) -> None:
             if rng.uniform() > share or not build.clear(s, CORNER_RADIUS + 9):
                 continue
             kind = kinds[rng.choice(5, p=(.38, .26, .18, .1, .08))]
-            length, width, height = VEHICLES[kind]
             place = s + rng.uniform(-.4, .4)
             position = main.at(place, sign * (edge - 1.15 + rng.uniform(-.08, .08)))
             yaw = float(main.heading_at(place)) + (0 if sign < 0 else np.pi)
             build.add(kind, position, yaw, (1, 1, 1), vary_paint(rng), (VEHICLE, 0, 0, 0))
-            vehicle_shadow(build.rows, position, yaw, length, width, height)
+            build.rows.setdefault('shadow', []).extend(
+                shadow_instances(np.array([[*position, yaw]]), np.array([VEHICLES[kind]])))
 
 
-def vehicle_shadow(rows: dict[str, list[np.ndarray]], position, yaw: float, length: float,
-                   width: float, height: float) -> None:
-    """Add the sun's shadow and the dark contact patch of a vehicle."""
-    table = rows.setdefault('shadow', [])
-    table.append(instance(position, yaw, (length * 1.12, width * 1.3, 1), (0, 0, 0), (0, 1, 0, 0)))
-    table.append(instance(position, yaw, (length * .94, width * .95, height * .9), (0, 0, 0),
-                          (0, 0, .15, 0)))
+def shadow_instances(poses: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the dark contact patches and the sun's shadows of agents, (2 n, 14)."""
+    count = len(poses)
+    black = np.zeros((count, 3))
+    patch = np.stack([sizes[:, 0] * 1.12, sizes[:, 1] * 1.3, np.ones(count)], 1)
+    cast = sizes * np.array([.94, .95, .9])
+    return np.concatenate([
+        instances(poses, patch, black, np.tile((0.0, 1.0, 0.0, 0.0), (count, 1))),
+        instances(poses, cast, black, np.tile((0.0, 0.0, 0.1, 0.0), (count, 1)))])
 
 
 def _open_country(build: _Builder) -> None:

@@ -247,7 +247,7 @@ void main() {
     float row = fract(q.y * 0.9), word = noise_at(vec2(floor(q.y * 0.9) * 0.31 + param.z, q.x * 0.16)).a;
     float text = step(0.3, row) * step(row, 0.75) * step(0.42, word) * step(0.35, noise_at(q * 0.33).g);
     base = mix(tint, vec3(0.8), text * 0.9);
-  } else { base *= 0.65 + 0.5 * fine.g + 0.2 * noise_at(body.xz * 0.9).a; }
+  } else { base *= 0.65 + 0.5 * fine.g + 0.2 * fine.a; }
   finish(light(base, normalize(normal), 1.0) + glow, position, param.x);
 }
 '''
@@ -262,16 +262,16 @@ void main() {
   float z = body.z, floor_height = param.z, seed = param.y;
   float pitch = 1.6 + 2.2 * fract(seed * 3.7);
   vec2 wall = vec2(along, z);
-  vec4 fine = noise_at(wall * 0.09 + seed), grain = noise_at(wall * 0.7);
+  vec4 fine = noise_at((n.z > 0.3 ? position.xy : wall) * 0.13 + seed);
   float brick = 0.0;
   float px = fwidth(z) + fwidth(along);
   vec2 course = vec2(along / 0.45 + 0.5 * mod(floor(z / 0.16), 2.0), z / 0.16);
   brick = step(0.5, fract(seed * 5.3)) * (1.0 - smoothstep(0.02, 0.10, px))
           * (1.0 - step(0.08, fract(course.x)) * step(0.14, fract(course.y)));
-  vec3 base = tint * (0.72 + 0.35 * fine.r + 0.22 * grain.a) * (1.0 - 0.25 * brick);
+  vec3 base = tint * (0.72 + 0.35 * fine.r + 0.22 * fine.a) * (1.0 - 0.25 * brick);
   base *= 1.0 - 0.3 * smoothstep(1.2, 0.0, z) * fine.g;
   float gloss = 0.0;
-  if (n.z > 0.3) { base = extra.z > 0.5 ? tint.zxy * 0.45 * (0.6 + 0.8 * noise_at(position.xy * 0.4 + z).a) : vec3(0.2); }
+  if (n.z > 0.3) { base = extra.z > 0.5 ? tint.zxy * 0.45 * (0.6 + 0.8 * fine.a) : vec3(0.2); }
   else {
     vec2 cell = vec2(along / pitch, z / floor_height);
     vec2 q = fract(cell), id = floor(cell);

@@ -16,7 +16,15 @@ from .layout import sample_layout
 from .meshes import VEHICLES
 from .pedestrians import CHOICES, CROSS, Pedestrians, Walking, draw_choice, spawn_pedestrians
 from .routes import Routes
-from .scenery import PEDESTRIAN, POLE, VEHICLE, build_scenery, instance
+from .scenery import (
+    PEDESTRIAN,
+    POLE,
+    VEHICLE,
+    build_scenery,
+    instances,
+    shadow_instances,
+)
+from .surfaces import KERB
 from .vehicles import (
     EVENTS,
     KINDS,
@@ -79,6 +87,8 @@ class StreetWorld:
         self.layout = sample_layout(rng)
         self.scenery = build_scenery(self.layout, rng, self.appearance.foliage)
         self.routes = Routes(self.layout, rng)
+        self._lamps = np.array([(*lamp.position, lamp.yaw, lamp.junction, lamp.axis)
+                                for lamp in self.scenery.lamps])
         self.camera = Camera(
             height=rng.uniform(1.15, 1.85), pitch=rng.normal(.025, .02), roll=rng.normal(0, .008),
             yaw=rng.normal(0, .012), field_of_view=np.deg2rad(rng.uniform(50, 95)),
@@ -329,60 +339,62 @@ class StreetWorld:
                        z + slope * reach + lift)
         return pose
 
-    def moving_instances(self, ahead: float = 0.0) -> dict[str, list[np.ndarray]]:
-        """Return instance rows of vehicles, pedestrians, shadows and signal lights."""
-        rows: dict[str, list[np.ndarray]] = {}
+    def moving_instances(self, ahead: float = 0.0) -> dict[str, np.ndarray]:
+        """Return instance tables of vehicles, pedestrians, shadows and signal lights."""
         vehicles = self.vehicles
         poses = vehicles.poses(self.routes, self.time, ahead)
-        slope = (self.routes.pose(vehicles.path, vehicles.s + 2)[:, 2]
-                 - self.routes.pose(vehicles.path, vehicles.s - 2)[:, 2]) / 4
-        for i in range(1, len(vehicles)):
-            name = KINDS[vehicles.kind[i]]
-            person = name == 'cyclist'
-            braking = float(vehicles.a[i] < -.7 or vehicles.v[i] < .3)
-            phase = (vehicles.s[i] * 1.5) % (2 * np.pi) if person else 0.0
-            param = (PEDESTRIAN if person else VEHICLE, phase, braking, slope[i])
-            rows.setdefault(name, []).append(instance(
-                poses[i, :3], poses[i, 3], (1, 1, 1), vehicles.color[i], param))
-            size = SIZES[vehicles.kind[i]]
-            self._shadow(rows, poses[i], size)
+        ends = self.routes.pose(np.stack([vehicles.path] * 2),
+                                np.stack([vehicles.s + 2, vehicles.s - 2]))
+        slope = (ends[0, :, 2] - ends[1, :, 2]) / 4
+        person = vehicles.kind == len(KINDS) - 1
+        param = np.stack([
+            np.where(person, PEDESTRIAN, VEHICLE),
+            np.where(person, (vehicles.s * 1.5) % (2 * np.pi), 0.0),
+            (vehicles.a < -.7) | (vehicles.v < .3), slope], 1)
+        cars = instances(poses, np.ones((len(vehicles), 3)), vehicles.color, param)
+        tables = {KINDS[kind]: cars[1:][vehicles.kind[1:] == kind]
+                  for kind in np.unique(vehicles.kind[1:])}
+        shade_poses, shade_sizes = [poses[1:]], [SIZES[vehicles.kind[1:]]]
         walkers = self.walkers
         if len(walkers):
-            ds, dt = walkers.velocity()
-            s, t = walkers.s + ds * ahead, walkers.t + dt * ahead
-            places = self.layout.main.at(s, t)
-            section = self.layout.main.section
-            raised = (t > section.left_edge) | (t < -section.right_edge)
-            yaw = self.layout.main.heading_at(s) + walkers.yaw
-            for i in range(len(walkers)):
-                place = places[i] + np.array([0, 0, .14 * raised[i]])
-                tall = .88 + .2 * float(walkers.color[i, 0])
-                rows.setdefault('pedestrian', []).append(instance(
-                    place, yaw[i], (tall, tall, tall), walkers.color[i],
-                    (PEDESTRIAN, walkers.stride[i] + walkers.v[i] * ahead * 4.3, 0, 0)))
-                self._shadow(rows, np.array([*place, yaw[i]]), np.array([.45, .5, 1.7]))
-        self._signal_lights(rows, ahead)
-        return rows
+            table = self._walker_instances(ahead)
+            tables['pedestrian'] = table
+            shade_poses.append(table[:, :4])
+            shade_sizes.append(np.tile((.45, .5, 1.7), (len(table), 1)))
+        tables['shadow'] = shadow_instances(np.concatenate(shade_poses),
+                                            np.concatenate(shade_sizes))
+        if self.scenery.lamps:
+            tables['box'] = self._signal_lights(ahead)
+        return tables
 
-    @staticmethod
-    def _shadow(rows: dict[str, list[np.ndarray]], pose: np.ndarray, size: np.ndarray) -> None:
-        table = rows.setdefault('shadow', [])
-        table.append(instance(pose[:3], pose[3], (size[0] * 1.12, size[1] * 1.3, 1), (0, 0, 0),
-                              (0, 1, 0, 0)))
-        table.append(instance(pose[:3], pose[3], (size[0] * .94, size[1] * .95, size[2] * .9),
-                              (0, 0, 0), (0, 0, .1, 0)))
+    def _walker_instances(self, ahead: float) -> np.ndarray:
+        walkers, section = self.walkers, self.layout.main.section
+        ds, dt = walkers.velocity()
+        s, t = walkers.s + ds * ahead, walkers.t + dt * ahead
+        place = self.layout.main.at(s, t)
+        # Kerbs are climbed over 0.3 m so that nobody jumps.
+        above = np.maximum(t - section.left_edge, -section.right_edge - t)
+        place[:, 2] += KERB * np.clip(above / .3 + .5, 0.0, 1.0)
+        yaw = self.layout.main.heading_at(s) + walkers.yaw
+        size = np.repeat(.88 + .35 * walkers.color[:, :1], 3, 1)
+        count = len(walkers)
+        param = np.stack([np.full(count, PEDESTRIAN),
+                          walkers.stride + walkers.v * ahead * 4.3, np.zeros(count),
+                          np.zeros(count)], 1)
+        return instances(np.concatenate([place, yaw[:, None]], 1), size, walkers.color, param)
 
-    def _signal_lights(self, rows: dict[str, list[np.ndarray]], ahead: float) -> None:
-        if not self.scenery.lamps:
-            return
+    def _signal_lights(self, ahead: float) -> np.ndarray:
         signal = self.routes.signal(self.time + ahead)
-        looks = (((.9, .05, .03), .70), ((.9, .55, .05), .40), ((.05, .8, .35), .10))
-        for lamp in self.scenery.lamps:
-            color, lift = looks[signal[lamp.junction, lamp.axis]]
-            place = np.array(lamp.position) + (-.13 * np.cos(lamp.yaw), -.13 * np.sin(lamp.yaw),
-                                               lift)
-            rows.setdefault('box', []).append(instance(place, lamp.yaw, (.06, .22, .22), color,
-                                                       (POLE, 3, 0, 0)))
+        colors = np.array(((.9, .05, .03), (.9, .55, .05), (.05, .8, .35)))
+        lamps = self._lamps
+        state = signal[lamps[:, 4].astype(int), lamps[:, 5].astype(int)]
+        pose = lamps[:, :4].copy()
+        pose[:, 0] -= .13 * np.cos(pose[:, 3])
+        pose[:, 1] -= .13 * np.sin(pose[:, 3])
+        pose[:, 2] += np.array((.70, .40, .10))[state]
+        count = len(lamps)
+        return instances(pose, np.tile((.06, .22, .22), (count, 1)), colors[state],
+                         np.tile((POLE, 3.0, 0.0, 0.0), (count, 1)))
 
 
 __all__ = ['TEST_SEEDS', 'TRAIN_SEEDS', 'VEHICLES', 'Camera', 'Choice', 'State', 'StreetWorld']
