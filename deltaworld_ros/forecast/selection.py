@@ -32,13 +32,7 @@ def select_futures(
         raise RuntimeError('the rollout gave tokens that are not finite numbers')
     medoids = _greedy_start(distances, num_futures)
     for _ in range(_MOST_ROUNDS):
-        owner = _assign(distances, medoids)
-        member = owner[:, None] == np.arange(num_futures)
-        cost = np.where(member, distances @ member.astype(np.float32), np.inf)
-        better = cost.argmin(0)
-        # Rounding must not trade a medoid for an equal one for ever.
-        stays = cost[medoids, np.arange(num_futures)] <= cost.min(0)
-        better = np.where(stays, medoids, better)
+        better = _most_central(distances, _assign(distances, medoids), medoids)
         if (better == medoids).all():
             break
         medoids = better
@@ -57,8 +51,9 @@ def check_counts(num_samples: int, num_futures: int) -> None:
 def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
     # Centred first: the products lose fewer digits.
     points = points - points.mean(0)
-    lengths = np.einsum('ij,ij->i', points, points)
-    distances = lengths[:, None] + lengths - 2 * (points @ points.T)
+    lengths = np.einsum('id,id->i', points, points)
+    # Not `points @ points.T`: its BLAS threads spin on, and take 50 ms of a core each time.
+    distances = lengths[:, None] + lengths - 2 * np.einsum('id,jd->ij', points, points)
     np.maximum(distances, 0, out=distances)
     np.fill_diagonal(distances, 0)
     return distances
@@ -80,3 +75,15 @@ def _assign(distances: NDArray[np.float32], medoids: NDArray[np.int64]) -> NDArr
     owner: NDArray[np.int64] = distances[:, medoids].argmin(1)
     owner[medoids] = np.arange(len(medoids))  # also where another medoid is its duplicate
     return owner
+
+
+def _most_central(distances: NDArray[np.float32], owner: NDArray[np.int64],
+                  medoids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give each cluster's member of least total distance; a medoid yields only to a better one."""
+    central = medoids.copy()
+    for cluster, medoid in enumerate(medoids):
+        members = np.flatnonzero(owner == cluster)
+        cost = distances[np.ix_(members, members)].sum(0)
+        if cost.min() < cost[members == medoid][0]:
+            central[cluster] = members[cost.argmin()]
+    return central
