@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +62,8 @@ class Road:
 
     def at(self, s: np.ndarray | float, t: np.ndarray | float) -> np.ndarray:
         """Return positions (..., 3) at arc length s and lateral position t."""
+        if np.ndim(s) == 0 and np.ndim(t) == 0:
+            return self._at_one(float(s), float(t))
         s, t = np.broadcast_arrays(np.asarray(s, float), np.asarray(t, float))
         low = np.clip(s.astype(int), 0, len(self.heading) - 2)
         part = (s - low)[..., None]
@@ -68,6 +71,16 @@ class Road:
         heading = self.heading_at(s)
         point[..., 0] -= np.sin(heading) * t
         point[..., 1] += np.cos(heading) * t
+        return point
+
+    def _at_one(self, s: float, t: float) -> np.ndarray:
+        """Return `at` for one place; scenery asks for thousands of them."""
+        low = min(max(int(s), 0), len(self.heading) - 2)
+        part = s - low
+        heading = float(self.heading[low]) * (1 - part) + float(self.heading[low + 1]) * part
+        point = self.points[low] * (1 - part) + self.points[low + 1] * part
+        point[0] -= math.sin(heading) * t
+        point[1] += math.cos(heading) * t
         return point
 
     def heading_at(self, s: np.ndarray | float) -> np.ndarray:

@@ -24,7 +24,7 @@ class Sensor:
 
 def sample_sensor(rng: np.random.Generator, strength: float = 1.0) -> Sensor:
     """Draw a camera's effects; a strength of 0 changes nothing."""
-    gain = np.exp(strength * (rng.normal(0.0, 0.16) + rng.normal(0.0, 0.04, 3)))
+    gain = np.exp(strength * (rng.normal(0.0, 0.16) + rng.normal(0.0, 0.03, 3)))
     gamma = np.exp(strength * rng.normal(0.0, 0.13))
     lift = strength * rng.normal(0.0, 0.02)
     level = np.arange(256)[:, None] / 255.0

@@ -12,12 +12,12 @@ import numpy as np
 # Mesa's software rasteriser: one thread a process; use more processes for more cores.
 os.environ.setdefault('LP_NUM_THREADS', '0')
 
-import moderngl  # noqa: E402
+import moderngl
 
-from . import shaders, surfaces  # noqa: E402
-from .appearance import Appearance, noise_texture  # noqa: E402
-from .meshes import build_meshes  # noqa: E402
-from .world import StreetWorld  # noqa: E402
+from . import shaders, surfaces
+from .appearance import Appearance, noise_texture
+from .meshes import build_meshes
+from .world import StreetWorld
 
 NEAR, FAR = 0.4, 1200.0
 INSTANCE_LAYOUT = '3f 1f 3f 3f 4f/i'

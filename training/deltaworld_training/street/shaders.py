@@ -5,16 +5,16 @@
 The label travels in the alpha channel as label / 255, so that one 8-bit read gives both.
 """
 
-HEADER = '''#version 330
+HEADER = """#version 330
 uniform mat4 view_projection; uniform vec3 eye; uniform vec3 sun_direction; uniform vec3 sun_color;
 uniform vec3 ambient; uniform vec3 zenith; uniform vec3 horizon; uniform float cloud_cover;
 uniform vec2 cloud_offset; uniform float fog_density; uniform float exposure; uniform float wetness;
 uniform float lamps; uniform vec3 asphalt; uniform float asphalt_roughness; uniform float crack;
 uniform vec3 grass; uniform vec3 soil; uniform vec3 foliage; uniform vec3 pavement;
 uniform float paint_wear; uniform vec2 texture_offset; uniform float shadow;
-'''
+"""
 
-FRAGMENT = HEADER + '''
+FRAGMENT = HEADER + """
 uniform sampler2D noise; out vec4 color;
 vec4 noise_at(vec2 p) { return texture(noise, p + texture_offset); }
 vec3 light(vec3 albedo, vec3 normal, float open) {
@@ -26,14 +26,14 @@ void finish(vec3 linear, vec3 position, float label) {
   linear = mix(linear, horizon * 0.9, haze);
   color = vec4(sqrt(1.0 - exp(-exposure * 1.9 * linear)), label / 255.0);
 }
-'''
+"""
 
-SKY_VERTEX = '''#version 330
+SKY_VERTEX = """#version 330
 in vec2 in_position; out vec3 ray; uniform mat4 inverse_rotation;
 void main() { gl_Position = vec4(in_position, 1.0, 1.0);
   ray = (inverse_rotation * vec4(in_position, 1.0, 1.0)).xyz; }
-'''
-SKY_FRAGMENT = FRAGMENT + '''
+"""
+SKY_FRAGMENT = FRAGMENT + """
 in vec3 ray;
 void main() {
   vec3 d = normalize(ray);
@@ -52,17 +52,17 @@ void main() {
          + 0.5 * pow(glow, 300.0)) * (1.0 - 0.8 * cloud_cover);
   color = vec4(sqrt(1.0 - exp(-exposure * 1.9 * sky)), 6.0 / 255.0);
 }
-'''
+"""
 
-GROUND_VERTEX = HEADER + '''
+GROUND_VERTEX = HEADER + """
 in vec3 in_position; in vec3 in_normal; in vec4 in_road;
 out vec3 position; out vec3 normal; out vec4 road;
 void main() { position = in_position; normal = in_normal; road = in_road;
   gl_Position = view_projection * vec4(in_position, 1.0); }
-'''
+"""
 
 # road: s, t, distance to the next junction's middle, sign of (s - junction)
-ROAD_FRAGMENT = FRAGMENT + '''
+ROAD_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 road;
 uniform float lane_width; uniform float median; uniform vec2 lanes; uniform float parking;
 uniform int center_line; uniform int edge_lines; uniform vec2 dash; uniform float cross_half;
@@ -125,9 +125,9 @@ void main() {
   linear += sun_color * mirror * (0.10 + 0.6 * wetness);
   finish(linear, position, mark > 0.5 ? 2.0 : 0.0);
 }
-'''
+"""
 
-PAVEMENT_FRAGMENT = FRAGMENT + '''
+PAVEMENT_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 road;
 void main() {
   vec2 p = position.xy;
@@ -139,9 +139,9 @@ void main() {
   if (normal.z < 0.5) base *= 0.8 + 0.3 * step(0.06, fract(road.x / 3.0));
   finish(light(base, normal, 1.0), position, 1.0);
 }
-'''
+"""
 
-TERRAIN_FRAGMENT = FRAGMENT + '''
+TERRAIN_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 road;
 void main() {
   vec2 p = position.xy;
@@ -155,10 +155,10 @@ void main() {
   base = mix(base, soil * (0.8 + 0.6 * blades), verge * (0.35 + 0.5 * fine.r));
   finish(light(base, normal, 1.0), position, 3.0);
 }
-'''
+"""
 
 # road: s, height, pattern (0 concrete, 1 guard rail, 2 tree line, 3 hedge), total height
-WALL_FRAGMENT = FRAGMENT + '''
+WALL_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 road;
 void main() {
   float s = road.x, h = road.y, kind = road.z, total = road.w, label = 9.0;
@@ -184,16 +184,16 @@ void main() {
   }
   finish(light(base, n, 1.0), position, label);
 }
-'''
+"""
 
-INSTANCE_INPUT = '''
+INSTANCE_INPUT = """
 in vec3 in_position; in vec3 in_normal; in vec4 in_extra;
 in vec3 i_position; in float i_yaw; in vec3 i_scale; in vec3 i_color; in vec4 i_param;
 vec3 turn(vec3 p) { float c = cos(i_yaw), s = sin(i_yaw);
   return vec3(c * p.x - s * p.y, s * p.x + c * p.y, p.z); }
-'''
+"""
 
-OBJECT_VERTEX = HEADER + INSTANCE_INPUT + '''
+OBJECT_VERTEX = HEADER + INSTANCE_INPUT + """
 out vec3 position; out vec3 normal; out vec4 extra; out vec4 param; out vec3 tint; out vec3 body;
 void main() {
   vec3 p = in_position * i_scale;
@@ -205,10 +205,10 @@ void main() {
   position = turn(p) + i_position; normal = turn(in_normal); extra = in_extra; param = i_param;
   tint = i_color; gl_Position = view_projection * vec4(position, 1.0);
 }
-'''
+"""
 
 # param: label, swing phase, brake light, slope
-VEHICLE_FRAGMENT = FRAGMENT + '''
+VEHICLE_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 extra; in vec4 param; in vec3 tint; in vec3 body;
 void main() {
   vec3 n = normalize(normal), view = normalize(eye - position), albedo = tint, glow = vec3(0.0);
@@ -232,10 +232,10 @@ void main() {
   linear += sun_color * gloss * pow(max(dot(bounce, sun_direction), 0.0), 40.0);
   finish(linear, position, param.x);
 }
-'''
+"""
 
 # param: label, pattern (0 plain, 1 sign, 2 concrete, 3 lamp, 4 wood), seed, slope
-PROP_FRAGMENT = FRAGMENT + '''
+PROP_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 extra; in vec4 param; in vec3 tint; in vec3 body;
 void main() {
   vec3 base = tint, glow = vec3(0.0);
@@ -250,10 +250,10 @@ void main() {
   } else { base *= 0.65 + 0.5 * fine.g + 0.2 * fine.a; }
   finish(light(base, normalize(normal), 1.0) + glow, position, param.x);
 }
-'''
+"""
 
 # param: label, style seed, storey height, window share
-BUILDING_FRAGMENT = FRAGMENT + '''
+BUILDING_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 extra; in vec4 param; in vec3 tint; in vec3 body;
 uniform int roofed;
 void main() {
@@ -296,10 +296,10 @@ void main() {
   linear = mix(linear, mix(horizon, zenith, max(bounce.z, 0.0)) * (0.55 + 0.6 * fine.r), mirror);
   finish(linear, position, param.x);
 }
-'''
+"""
 
 # param: label, shape (0 broad, 1 conifer, 2 bush), seed, lean
-TREE_VERTEX = HEADER + INSTANCE_INPUT + '''
+TREE_VERTEX = HEADER + INSTANCE_INPUT + """
 out vec3 position; out vec2 place; out vec4 param; out vec3 tint; out vec3 right;
 void main() {
   vec3 to_eye = normalize(vec3(eye.xy - i_position.xy, 0.0) + vec3(1e-5, 0.0, 0.0));
@@ -308,8 +308,8 @@ void main() {
   position = i_position + right * in_extra.x * i_scale.x + vec3(0.0, 0.0, in_extra.y * i_scale.z);
   gl_Position = view_projection * vec4(position, 1.0);
 }
-'''
-TREE_FRAGMENT = FRAGMENT + '''
+"""
+TREE_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec2 place; in vec4 param; in vec3 tint; in vec3 right;
 void main() {
   vec2 n_at = vec2(place.x * 0.16 + param.z, place.y * 0.19 + param.z * 1.7);
@@ -331,10 +331,10 @@ void main() {
   if (inside < 0.0) { base = vec3(0.09, 0.07, 0.05) * (0.5 + mid.a); }
   finish(light(base, n, 0.9), position, param.x);
 }
-'''
+"""
 
 # A flattened copy of a box on the ground, along the sun; darkens what is there.
-SHADOW_VERTEX = HEADER + INSTANCE_INPUT + '''
+SHADOW_VERTEX = HEADER + INSTANCE_INPUT + """
 out vec2 place; out vec4 param; out vec3 position;
 void main() {
   vec3 p = turn(in_position * i_scale) + vec3(0.0, 0.0, i_param.z);
@@ -350,8 +350,8 @@ void main() {
   float kept = i_param.y > 0.5 ? in_normal.z - 0.5 : dot(turn(in_normal), sun_direction);
   if (kept <= 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }
-'''
-SHADOW_FRAGMENT = FRAGMENT + '''
+"""
+SHADOW_FRAGMENT = FRAGMENT + """
 in vec2 place; in vec4 param; in vec3 position;
 void main() {
   float strength = shadow;
@@ -364,4 +364,4 @@ void main() {
   strength *= exp(-fog_density * length(position - eye));
   color = vec4(vec3(0.0), strength * 0.55);
 }
-'''
+"""
