@@ -3,6 +3,7 @@
 """One training run from nothing to a bundle; every step is kept on disk and not done twice."""
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -229,7 +230,7 @@ class BundleRun:
 
     def _train(
         self, name: str, model: nn.Module, stage: lightning.LightningModule, loader: DataLoader,
-        steps: int, prepare=None,
+        steps: int, prepare: Callable[[], None] | None = None,
     ) -> None:
         """Load the model's finished weights, or train it from where it stopped and save them."""
         path = self.folder / f'{name}.safetensors'

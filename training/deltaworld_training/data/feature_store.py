@@ -66,7 +66,7 @@ def build_store(
     }
     for name, (dtype, shape) in shapes.items():
         _open(folder / f'{name}.npy', dtype, shape)
-    missing = np.flatnonzero(FeatureStore(folder).done == 0)
+    missing = np.flatnonzero(FeatureStore(folder).done[:count] == 0)
     if len(missing):
         context = multiprocessing.get_context('spawn')
         queue = context.Queue()

@@ -5,9 +5,9 @@
 import numpy as np
 
 from deltaworld_training.data.clip import Clip, clip_times
-from deltaworld_training.street.photometric import apply_photometric, sample_photometric
+from deltaworld_training.data.photometric import apply_look, sample_look
+from deltaworld_training.street.clip import render_clip
 from deltaworld_training.street.renderer import Renderer
-from deltaworld_training.street.world import render_clip
 
 
 class StreetClips:
@@ -39,11 +39,11 @@ class StreetClips:
         seed = self.first_seed + index
         generator = np.random.default_rng((seed, 1))
         times = clip_times(generator, self.frames, self.stride)
-        rendered = render_clip(seed, times, *self.size, self._renderer)
-        look = sample_photometric(generator)
+        rendered = render_clip(seed, times.tolist(), *self.size, self._renderer)
+        look = sample_look(generator)
         return Clip(
             frames=np.stack([
-                apply_photometric(frame.rgb, look, generator) for frame in rendered]),
+                apply_look(frame.rgb, look, generator) for frame in rendered]),
             times=times,
             labels=np.stack([frame.labels for frame in rendered]),
             depth=np.stack([frame.depth for frame in rendered]),

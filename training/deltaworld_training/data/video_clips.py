@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from deltaworld_training.data.clip import Clip, clip_times
-from deltaworld_training.street.photometric import apply_photometric, sample_photometric
+from deltaworld_training.data.photometric import apply_look, sample_look
 
 MAXIMUM_ZOOM = 1.5
 
@@ -62,8 +62,8 @@ class VideoClips:
             np.ascontiguousarray(image)
             for image in self._cut(images[picked], generator)
         ]
-        look = sample_photometric(generator)
-        frames = [apply_photometric(frame, look, generator) for frame in frames]
+        look = sample_look(generator)
+        frames = [apply_look(frame, look, generator) for frame in frames]
         return Clip(np.stack(frames), stamps[picked] - stamps[picked[0]])
 
     def _cut(self, images: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:

@@ -5,6 +5,7 @@
 import lightning
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
@@ -20,6 +21,8 @@ def as_maps(features: Tensor, grid: tuple[int, int]) -> Tensor:
 class HeadsStage(lightning.LightningModule):
     """Cross-entropy for the classes, scale-free absolute error for the depth."""
 
+    class_weights: Tensor
+
     def __init__(
         self, segmentation: SegmentationHead, depth: DepthHead, grid: tuple[int, int],
         rate: float, steps: int, class_weights: Tensor,
@@ -30,7 +33,7 @@ class HeadsStage(lightning.LightningModule):
         self.depth = depth
         self.grid = grid
         self.settings = (rate, steps)
-        self.class_weights = class_weights
+        self.register_buffer('class_weights', class_weights)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Fit windows of one frame: features (B, 1, N, D), labels and depth (B, 1, h, w)."""
@@ -48,7 +51,7 @@ class HeadsStage(lightning.LightningModule):
         self.log('depth', depth_loss, prog_bar=True)
         return class_loss + depth_loss
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with the cosine schedule."""
         rate, steps = self.settings
         optimizer = torch.optim.AdamW(self.parameters(), rate, weight_decay=1e-3)

@@ -5,6 +5,7 @@
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
@@ -22,18 +23,22 @@ def encode_store(
 ) -> dict[str, np.ndarray]:
     """Return anchor and delta tokens (C, F, token size) of all complete clips, and times."""
     clips, frames = store.clips, store.features.shape[1]
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    tokenizer.to(device)
     anchors = np.zeros((len(clips), frames, tokenizer.token_size), np.float16)
     deltas = np.zeros_like(anchors)
     for begin in range(0, len(clips), batch):
-        features = torch.from_numpy(store.features[clips[begin:begin + batch]]).float()
+        features = torch.from_numpy(
+            store.features[clips[begin:begin + batch]]).to(device).float()
         count = features.shape[0]
         part = slice(begin, begin + count)
-        with torch.autocast('cpu', torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             pairs = tokenizer.encode(
                 features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
         anchor = tokenizer.encode_anchor(features.flatten(0, 1))
-        deltas[part, 1:] = pairs.float().unflatten(0, (count, frames - 1)).numpy()
-        anchors[part] = anchor.unflatten(0, (count, frames)).numpy()
+        deltas[part, 1:] = pairs.float().unflatten(0, (count, frames - 1)).cpu().numpy()
+        anchors[part] = anchor.unflatten(0, (count, frames)).cpu().numpy()
+    tokenizer.cpu()
     return {'anchors': anchors, 'deltas': deltas, 'times': store.times[clips]}
 
 
@@ -78,7 +83,8 @@ class PredictorStage(lightning.LightningModule):
         tokens = tokens + self.token_noise * torch.randn_like(tokens)
         table = time_table(times, self.frequencies)
         size, steps = tokens.shape[0], future.shape[1]
-        noise = NOISE_STD * torch.randn(size, self.candidates, 1, self.world.noise_size)
+        noise = NOISE_STD * torch.randn(
+            size, self.candidates, 1, self.world.noise_size, device=self.device)
         noise = noise.expand(-1, -1, steps, -1)
         with torch.no_grad():
             rollouts = self.world.rollout(tokens, table, noise)
@@ -94,7 +100,7 @@ class PredictorStage(lightning.LightningModule):
                  prog_bar=True)
         return loss
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with the cosine schedule."""
         rate, weight_decay, steps, warm_up = self.settings
         optimizer = torch.optim.AdamW(

@@ -3,13 +3,12 @@
 """Train the compact tokenizer: chained reconstruction of a window's frames."""
 
 import math
-from collections.abc import Iterator
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok, LinearCode
 from deltaworld_training.data.feature_store import FeatureStore
@@ -95,7 +94,7 @@ class TokenizerStage(lightning.LightningModule):
         self.log('last', ratios[-1], prog_bar=True)
         return loss
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with the cosine schedule."""
         rate, weight_decay, steps, warm_up = self.settings
         optimizer = torch.optim.AdamW(
@@ -126,8 +125,3 @@ def chained_error(tokenizer: CompactDeltaTok, features: Tensor) -> tuple[Tensor,
         ratios.append((error.sum() / copy.sum()).detach())
     return torch.stack(losses).mean(), ratios
 
-
-def cycle(loader: DataLoader) -> Iterator[dict[str, Tensor]]:
-    """Repeat a loader without end."""
-    while True:
-        yield from loader
