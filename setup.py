@@ -64,6 +64,7 @@ setup(
         'rosbags-image>=0.10',
         'matplotlib>=3.6',
         'jinja2>=3.1',
+        'pillow>=10.1',
     ],
     extras_require={
         # ROS 2 Jazzy as wheels, for machines without a ROS installation (x86-64 Linux).

@@ -1,0 +1,349 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `deltaworld`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from deltaworld_ros import __version__
+from deltaworld_ros.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    help='Forecast what a camera will see: weighted futures of segmentation and depth.')
+bundle_app = typer.Typer(no_args_is_help=True, help='Check or describe a bundle.')
+app.add_typer(bundle_app, name='bundle')
+
+_FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True, 'help_option_names': []}
+
+BundleOption = Annotated[str, typer.Option(help='Name of a shipped bundle, or a bundle folder.')]
+EngineOption = Annotated[str, typer.Option(
+    help='Engine that runs the graphs; auto takes the first that passes the check.')]
+ThreadsOption = Annotated[int, typer.Option(min=0, help='CPU threads; 0: the engine chooses.')]
+SamplesOption = Annotated[int | None, typer.Option(
+    min=1, help="Futures to sample; default: the bundle's number.")]
+FuturesOption = Annotated[int | None, typer.Option(
+    min=1, help="Futures to choose and decode; default: the bundle's number.")]
+JsonOption = Annotated[Path | None, typer.Option('--json', help='Write the figures here.')]
+BagArgument = Annotated[Path, typer.Argument(
+    help='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.')]
+
+
+class Stamp(str, Enum):
+    """What happens to the stamps of a replayed bag."""
+
+    BAG = 'bag'
+    NOW = 'now'
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option(
+        '--version', callback=_show_version, is_eager=True, help='Show the version.')] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    bag: Annotated[Path | None, typer.Option(help='Another recording than the sample.')] = None,
+    bundle: BundleOption = 'street-lite0',
+    output: Annotated[Path, typer.Option(help='Folder for the results.')] = Path('demo_output'),
+    open_report: Annotated[bool, typer.Option(
+        '--open/--no-open', help='Open the report in a browser.')] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """
+    Drive a recording through the live node and report.
+
+    Example: deltaworld demo --output demo_output
+    """
+    from deltaworld_ros.evaluate.demo import SAMPLE_BAG, run_demo
+    from deltaworld_ros.evaluate.tables import rich_table
+    # The children are ended on the way out, whoever asks for it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    result = run_demo(output, bag=bag or SAMPLE_BAG, bundle=bundle)
+    console = Console()
+    for table in result.tables:
+        console.print(rich_table(table))
+    summary, latency = result.summary, result.summary['latency_ms']
+    console.print(
+        f'{summary["forecasts"]} forecasts at {summary["rate_hz"]:.1f} a second, '
+        f'{latency["p50"]:.0f} ms after their picture (95 % within {latency["p95"]:.0f} ms), '
+        f'{summary["dropped"]} pictures dropped')
+    console.print(f'Report: {result.report}', soft_wrap=True)
+    _write_json(json_path, summary)
+    if open_report:
+        typer.launch(str(result.report))
+
+
+@app.command()
+def evaluate(
+    source: Annotated[list[Path], typer.Argument(
+        help='Bags (rosbag2 folder, .mcap, .db3, .bag); scores are pooled.')],
+    bundle: BundleOption = 'street-lite0',
+    engine: EngineOption = 'auto',
+    threads: ThreadsOption = 0,
+    image: Annotated[str | None, typer.Option(help='Image topic, raw or compressed.')] = None,
+    camera_info: Annotated[str | None, typer.Option(help='CameraInfo topic.')] = None,
+    labels: Annotated[str | None, typer.Option(
+        help="Topic of true class ids (mono8, the bundle's classes).")] = None,
+    depth: Annotated[str | None, typer.Option(
+        help='Topic of true depth (32FC1 metres or 16UC1 millimetres).')] = None,
+    samples: SamplesOption = None,
+    futures: FuturesOption = None,
+    seed: Annotated[int, typer.Option(help='Seed of the sampling noise.')] = 0,
+    every: Annotated[int, typer.Option(min=1, help='Forecast from each n-th frame.')] = 1,
+    max_forecasts: Annotated[int | None, typer.Option(
+        min=1, help='Stop after this many forecasts.')] = None,
+    json_path: JsonOption = None,
+    markdown: Annotated[Path | None, typer.Option(help='Write the tables here.')] = None,
+    report: Annotated[Path | None, typer.Option(
+        help='Folder for a report with pictures.')] = None,
+) -> None:
+    """
+    Score forecasts of bags against what really came.
+
+    Example: deltaworld evaluate drive.mcap --json scores.json --report report
+    """
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.engine import load_engine
+    from deltaworld_ros.evaluate.bag_frames import BagFrames
+    from deltaworld_ros.evaluate.evaluator import Evaluator
+    from deltaworld_ros.evaluate.tables import markdown_tables, rich_table, score_tables
+    loaded = load_bundle(bundle)
+    running = load_engine(loaded, engine, threads, log=_note)
+    evaluator = Evaluator(
+        running, loaded, num_samples=samples, num_futures=futures, seed=seed, every=every,
+        max_forecasts=max_forecasts, moments=6 if report else 0)
+    with _progress() as progress:
+        for path in source:
+            with BagFrames(path, image=image, camera_info=camera_info, labels=labels,
+                           depth=depth) as bag:
+                task = progress.add_task(path.name, total=bag.count)
+                evaluator.run(bag, lambda task=task: progress.advance(task))
+    result = evaluator.result()
+    running.close()
+    for problem in dict.fromkeys(evaluator.problems):
+        _note(problem)
+    tables = score_tables(result['leads'])
+    console = Console()
+    for table in tables:
+        console.print(rich_table(table))
+    kinds = ', '.join(f'{what}: {kind}' for what, kind in result['truth_of'].items())
+    latency = result['latency_ms']
+    console.print(
+        f'{result["forecasts"]} forecasts scored, {result["unscored"]} without a future to '
+        f'compare with, {result["dropped"]} images dropped, {result["restarts"]} restarts; '
+        f'truth: {kinds}; latency {latency["p50"]:.0f} ms (95 % within {latency["p95"]:.0f} ms)')
+    _write_json(json_path, result)
+    if markdown:
+        caption = (f'`{result["bundle"]}` on {", ".join(path.name for path in source)}: '
+                   f'{result["forecasts"]} forecasts, truth: {kinds}.')
+        _write_text(markdown, markdown_tables(tables, caption))
+    if report:
+        from deltaworld_ros.evaluate.report import write_evaluation_report
+        write_evaluation_report(report / 'report.html', loaded.manifest, result, tables,
+                                evaluator.moments)
+        console.print(f'Report: {report / "report.html"}', soft_wrap=True)
+
+
+@app.command()
+def replay(
+    bag: BagArgument,
+    rate: Annotated[float, typer.Option(help='Speed; 1 is real time.')] = 1.0,
+    loop: Annotated[bool, typer.Option('--loop', help='Start again at the end.')] = False,
+    clock: Annotated[bool, typer.Option(
+        '--clock', help='Publish /clock, for nodes with use_sim_time.')] = False,
+    stamp: Annotated[Stamp, typer.Option(
+        help='Keep the stamps of the bag, or shift them to start now.')] = Stamp.BAG,
+    image: Annotated[str | None, typer.Option(
+        help='Only this camera: its image topic.')] = None,
+    image_topic: Annotated[str | None, typer.Option(
+        help='Publish the images on this topic instead.')] = None,
+    camera_info_topic: Annotated[str | None, typer.Option(
+        help='Publish camera_info on this topic instead.')] = None,
+    wait: Annotated[float, typer.Option(
+        min=0, help='Wait up to this many seconds for a subscriber.')] = 0.0,
+    quiet: Annotated[bool, typer.Option('--quiet', help='No progress bar.')] = False,
+) -> None:
+    """
+    Publish a bag's images and camera_info on topics.
+
+    Example: deltaworld replay drive --rate 0.5 --stamp now
+    """
+    _need_rclpy()
+    from deltaworld_ros.evaluate.bag_messages import CameraMessages
+    from deltaworld_ros.node.replay_node import ReplayOptions
+    from deltaworld_ros.node.replay_node import replay as run_replay
+    with CameraMessages(bag, image) as messages:
+        count = messages.count
+    options = ReplayOptions(
+        rate=rate, loop=loop, clock=clock, stamp=stamp.value, image=image,
+        image_topic=image_topic, camera_info_topic=camera_info_topic, wait=wait)
+    with _progress(disable=quiet) as progress:
+        task = progress.add_task(bag.name, total=None if loop else count)
+        run_replay(bag, options, lambda: progress.advance(task))
+
+
+@app.command()
+def benchmark(
+    bundle: BundleOption = 'street-lite0',
+    engine: EngineOption = 'auto',
+    threads: ThreadsOption = 0,
+    samples: SamplesOption = None,
+    futures: FuturesOption = None,
+    repetitions: Annotated[int, typer.Option(min=1, help='Forecasts to measure.')] = 50,
+    json_path: JsonOption = None,
+) -> None:
+    """
+    Measure how fast a bundle forecasts on this machine.
+
+    Example: deltaworld benchmark --threads 2 --json speed.json
+    """
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.engine import load_engine
+    from deltaworld_ros.evaluate.benchmark import benchmark as run_benchmark
+    loaded = load_bundle(bundle)
+    running = load_engine(loaded, engine, threads, log=_note)
+    with _progress() as progress:
+        task = progress.add_task('forecasting', total=repetitions)
+        result = run_benchmark(running, loaded, num_samples=samples, num_futures=futures,
+                               repetitions=repetitions, advance=lambda: progress.advance(task))
+    running.close()
+    title = (f'{result["bundle"]}, {result["engine"]}, {result["num_samples"]} samples, '
+             f'{result["num_futures"]} futures')
+    table = Table(title=title, title_justify='left')
+    table.add_column('stage')
+    table.add_column('median ms', justify='right')
+    for stage, milliseconds in result['median_ms'].items():
+        table.add_row(stage, f'{milliseconds:.2f}')
+    console = Console()
+    console.print(table)
+    console.print(f'{result["forecasts_per_second"]:.1f} forecasts per second on '
+                  f'{result["machine"]["cores"]} cores of {result["machine"]["processor"]}')
+    _write_json(json_path, result)
+
+
+@bundle_app.command()
+def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
+           json_path: JsonOption = None) -> None:
+    """
+    Check the files and every engine of this machine.
+
+    Example: deltaworld bundle verify street-lite0
+    """
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.evaluate.verification import verify_engines
+    loaded = load_bundle(bundle)
+    results = verify_engines(loaded)
+    table = Table(title=f'{loaded.manifest.name}: {len(loaded.manifest.files)} files have their '
+                        'hashes', title_justify='left')
+    for heading in ('engine', 'result', 'details'):
+        table.add_column(heading)
+    for result in results:
+        table.add_row(result.engine, result.outcome, result.details)
+    Console().print(table)
+    _write_json(json_path, {
+        'bundle': loaded.manifest.name, 'files': loaded.manifest.files,
+        'engines': {result.engine: {'outcome': result.outcome, 'details': result.details}
+                    for result in results}})
+    if any(result.outcome == 'wrong' for result in results):
+        raise UserError('an engine of this machine does not reproduce the golden outputs')
+    if not any(result.outcome == 'correct' for result in results):
+        raise UserError('no engine of this machine can run the bundle')
+
+
+@bundle_app.command()
+def info(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
+         json_path: JsonOption = None) -> None:
+    """
+    Describe a bundle: sizes, classes, sources, licences.
+
+    Example: deltaworld bundle info street-lite0
+    """
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.evaluate.verification import describe_bundle
+    loaded = load_bundle(bundle)
+    description = describe_bundle(loaded)
+    table = Table(show_header=False)
+    for name, value in description.items():
+        shown = '\n'.join(map(str, value)) if isinstance(value, list) else str(value)
+        table.add_row(name.replace('_', ' '), shown)
+    Console().print(table)
+    _write_json(json_path, description)
+
+
+@app.command(context_settings=_FORWARDED)
+def train(context: typer.Context) -> None:
+    """
+    Train networks or render worlds (needs the extra `train`).
+
+    Example: deltaworld train world --seed 0 --clips 20 --bag street_test
+    """
+    try:
+        training = importlib.import_module('deltaworld_training.cli')
+    except ModuleNotFoundError as error:
+        raise UserError(f'training needs the module {error.name}; install it with: '
+                        'pip install "deltaworld_ros[train]"') from None
+    training.app(args=context.args, prog_name='deltaworld train')
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line and exit code 1."""
+    try:
+        app(prog_name='deltaworld')
+    except UserError as error:
+        print(f'deltaworld: {error}', file=sys.stderr)
+        sys.exit(1)
+
+
+def _need_rclpy() -> None:
+    try:
+        importlib.import_module('rclpy')
+    except ImportError as error:
+        raise UserError(f'this needs ROS 2 ({error}): source its setup.bash, or install the '
+                        'wheels with: pip install "deltaworld_ros[ros]"') from None
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _progress(disable: bool = False) -> Progress:
+    return Progress(*Progress.get_default_columns()[:-1], MofNCompleteColumn(),
+                    TimeRemainingColumn(), console=Console(stderr=True), disable=disable)
+
+
+def _write_json(path: Path | None, data: dict[str, Any]) -> None:
+    if path:
+        _write_text(path, json.dumps(data, indent=2, allow_nan=False) + '\n')
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'{path}: cannot be written: {error.strerror}') from None
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,172 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Listen to a camera and to the forecast node, and score the forecasts from outside.
+
+Run as a process of its own (`python -m deltaworld_ros.node.recorder_node`); it tells its state in
+lines of JSON on the standard output and writes its result when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.evaluate.bag_frames import stamp_of
+from deltaworld_ros.evaluate.map_decoding import decode_map
+from deltaworld_ros.evaluate.moments import save_moments
+from deltaworld_ros.evaluate.published import Published, score_published
+from deltaworld_ros.forecast.image_decoding import decode_image
+from deltaworld_ros.forecast.image_fit import ImageFit
+
+_MAPS = ('segmentation', 'depth', 'confidence', 'futures/segmentation', 'futures/depth')
+# Maps are kept at about this width: a whole drive must fit into memory.
+_KEPT_WIDTH = 160
+_QUEUE = QoSProfile(depth=20)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class RecorderNode(Node):
+    """Records the images and all that the forecast node publishes for them."""
+
+    def __init__(self, forecast_node: str, image_topic: str, compressed: bool) -> None:
+        super().__init__('forecast_recorder')
+        self.published: dict[int, Published] = {}
+        self.leads: list[float] = []
+        self.classes: list[dict[str, Any]] = []
+        self._messages: dict[int, Any] = {}
+        self._forecast_node = forecast_node.rstrip('/')
+        self._image_topic = image_topic
+        self._told_ready = False
+        self.create_subscription(
+            CompressedImage if compressed else Image, image_topic, self._take_image, _QUEUE)
+        self.create_subscription(
+            String, f'{self._forecast_node}/forecast_info', self._take_info, _QUEUE)
+        self.create_subscription(
+            String, f'{self._forecast_node}/label_info', self._take_labels, _LATCHED)
+        self.create_timer(0.25, self._report)
+
+    def images(self) -> None:
+        """Decode the images that were heard, fitted to the region that the maps show."""
+        for stamp, message in self._messages.items():
+            one = self.published[stamp]
+            rows, columns = next(
+                (entry.shape[:2] for entry in one.maps.values()), (0, 0))
+            if rows:
+                rgb = decode_image(message).rgb
+                fit = ImageFit(rgb.shape[1], rgb.shape[0], 2 * columns, 2 * rows)
+                one.image = fit.apply(rgb)
+
+    def _report(self) -> None:
+        """Tell the progress; find the node's topics first."""
+        if not self.leads:
+            self._subscribe_to_leads()
+        # Besides this recorder the forecast node must listen to the camera.
+        if not self._told_ready and self.leads and self.classes \
+                and self.count_subscribers(self._image_topic) > 1:
+            self._told_ready = True
+            tell(state='ready')
+        tell(images=len(self._messages),
+             forecasts=sum(one.forecast_time is not None for one in self.published.values()))
+
+    def _subscribe_to_leads(self) -> None:
+        pattern = re.compile(re.escape(self._forecast_node) + r'/lead_(\d+)ms/segmentation')
+        names = [name for name, _ in self.get_topic_names_and_types()]
+        found = sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name)))
+        if not found or found[0] != 0 or len(found) < 2:
+            return
+        for lead in found:
+            for name in _MAPS if lead else _MAPS[:2]:
+                self.create_subscription(
+                    Image, f'{self._forecast_node}/lead_{lead}ms/{name}',
+                    lambda message, lead=lead, name=name: self._take_map(message, lead, name),
+                    _QUEUE)
+        self.leads = [lead / 1000 for lead in found[1:]]
+
+    def _entry(self, stamp: int) -> Published:
+        return self.published.setdefault(stamp, Published())
+
+    def _take_image(self, message: Image | CompressedImage) -> None:
+        stamp = stamp_of(message)
+        self._entry(stamp).image_time = time.monotonic()
+        self._messages[stamp] = message
+
+    def _take_map(self, message: Image, lead: int, name: str) -> None:
+        one = self._entry(stamp_of(message))
+        if lead and name == 'segmentation' and lead == round(1000 * self.leads[-1]):
+            one.forecast_time = time.monotonic()
+        values = decode_map(message)
+        if name.startswith('futures/') and values.ndim == 2:
+            values = values[..., None]
+        step = max(1, message.width // _KEPT_WIDTH)
+        one.maps[lead, name] = values[::step, ::step].copy()
+
+    def _take_info(self, message: String) -> None:
+        info = json.loads(message.data)
+        if info['weights'] and len(info['leads']) > 1:
+            stamp = info['stamp']['sec'] * 1_000_000_000 + info['stamp']['nanosec']
+            self._entry(stamp).weights = np.array(info['weights'])
+
+    def _take_labels(self, message: String) -> None:
+        self.classes = json.loads(message.data)['classes']
+
+
+def tell(**state: Any) -> None:
+    """Write one line of state for the process that started this one."""
+    print(json.dumps(state), flush=True)
+
+
+def write_result(node: RecorderNode, output: Path, moments: int) -> None:
+    """Score what was recorded and write summary.json, moments.npz and drive.npz."""
+    node.images()
+    scores = score_published(node.published, node.leads, len(node.classes), moments)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / 'summary.json').write_text(json.dumps(scores.summary, indent=2) + '\n')
+    save_moments(output / 'moments.npz', scores.moments)
+    np.savez(output / 'drive.npz', images=scores.images, forecast=scores.forecast_labels,
+             true=scores.true_labels, seconds=scores.seconds)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record until interrupted, then write the result; exit code 1 where nothing was scored."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('--node', default='/forecast', help='full name of the forecast node')
+    parser.add_argument('--image-topic', required=True)
+    parser.add_argument('--compressed', action='store_true')
+    parser.add_argument('--output', type=Path, required=True)
+    parser.add_argument('--moments', type=int, default=6)
+    options = parser.parse_args(arguments)
+    rclpy.init(args=[])
+    node = RecorderNode(options.node, options.image_topic, options.compressed)
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    try:
+        write_result(node, options.output, options.moments)
+    except UserError as error:
+        tell(error=str(error))
+        return 1
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    tell(state='done')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,159 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Publish the images and camera_info of a bag with the timing of the recording."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.evaluate.bag_frames import CAMERA_INFO, COMPRESSED, IMAGE
+from deltaworld_ros.evaluate.bag_messages import BagMessage, CameraMessages, read_stamp, with_stamp
+
+_TYPES: dict[str, Any] = {IMAGE: Image, COMPRESSED: CompressedImage, CAMERA_INFO: CameraInfo}
+_QUEUE = QoSProfile(depth=10)
+_CLOCK_PERIOD = 0.01
+# After the first subscriber is found, others that start now are given time to be found too.
+_SETTLE = 0.5
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """
+    How a bag is replayed.
+
+    `rate` is the speed (1 is real time). `stamp` is `bag` to keep the stamps or `now` to shift
+    them so that the first is the present time. `image` restricts to one camera, `image_topic` and
+    `camera_info_topic` rename its topics. `wait` is how many seconds to wait for a subscriber.
+    """
+
+    rate: float = 1.0
+    loop: bool = False
+    clock: bool = False
+    stamp: str = 'bag'
+    image: str | None = None
+    image_topic: str | None = None
+    camera_info_topic: str | None = None
+    wait: float = 0.0
+
+
+class ReplayNode(Node):
+    """Publishes the messages of a bag; reliable, so that every kind of subscriber is served."""
+
+    def __init__(self, bag: CameraMessages, options: ReplayOptions) -> None:
+        super().__init__('bag_replay')
+        self._bag = bag
+        self._options = options
+        self._publishers_by_topic: dict[str, Publisher] = {
+            topic: self.create_publisher(_TYPES[kind], self._name(topic, kind), _QUEUE)
+            for topic, kind in bag.topics.items()}
+        self._clock_publisher: Publisher | None = (
+            self.create_publisher(Clock, '/clock', 1) if options.clock else None)
+        # Bag time and stamp of the first message, the stamp that it is given instead.
+        self._first_time = self._first_stamp = self._new_first_stamp = 0
+        self._started = 0.0
+
+    def wait_for_subscriber(self) -> None:
+        """Wait until somebody listens to an image; `UserError` when nobody does in time."""
+        images = [self._publishers_by_topic[topic] for topic, kind in self._bag.topics.items()
+                  if kind != CAMERA_INFO]
+        deadline = time.monotonic() + self._options.wait
+        while not any(one.get_subscription_count() for one in images):
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f'nobody subscribed to {", ".join(one.topic_name for one in images)} within '
+                    f'{self._options.wait:g} s')
+            time.sleep(0.05)
+        time.sleep(_SETTLE)
+
+    def play(self, advance: Callable[[], None]) -> None:
+        """Publish every message once, each when it is due; `advance` is called for each."""
+        first = True
+        for message in self._bag:
+            if first:
+                self._begin(message)
+                first = False
+            self._sleep_until(message.time)
+            if not rclpy.ok():
+                return
+            self._publishers_by_topic[message.topic].publish(self._stamped(message))
+            advance()
+        # Where the recording starts again, the last image is given its time too.
+        self._sleep_until(message.time + self._mean_interval(message.time))
+
+    def _begin(self, message: BagMessage) -> None:
+        self._first_time, self._first_stamp = message.time, read_stamp(message.data)
+        self._started = time.monotonic()
+        self._new_first_stamp = time.time_ns()
+
+    def _stamped(self, message: BagMessage) -> bytes:
+        if self._options.stamp == 'bag':
+            return message.data
+        elapsed = (read_stamp(message.data) - self._first_stamp) / self._options.rate
+        return with_stamp(message.data, self._new_first_stamp + round(elapsed))
+
+    def _sleep_until(self, bag_time: int) -> None:
+        due = self._started + (bag_time - self._first_time) / 1e9 / self._options.rate
+        while (left := due - time.monotonic()) > 0 and rclpy.ok():
+            time.sleep(min(left, _CLOCK_PERIOD if self._options.clock else 0.1))
+            self._publish_clock()
+        self._publish_clock()
+
+    def _publish_clock(self) -> None:
+        if self._clock_publisher is None:
+            return
+        elapsed = (time.monotonic() - self._started) * self._options.rate
+        begin = self._first_time if self._options.stamp == 'bag' else self._new_first_stamp
+        clock = Clock()
+        clock.clock.sec, clock.clock.nanosec = divmod(begin + round(elapsed * 1e9), 1_000_000_000)
+        self._clock_publisher.publish(clock)
+
+    def _mean_interval(self, last_time: int) -> int:
+        images = max(1, self._bag.count // len(self._bag.topics) - 1)
+        return (last_time - self._first_time) // images
+
+    def _name(self, topic: str, kind: str) -> str:
+        options = self._options
+        renamed = options.camera_info_topic if kind == CAMERA_INFO else options.image_topic
+        return renamed or topic
+
+
+def replay(path: str | Path, options: ReplayOptions,
+           advance: Callable[[], None] = lambda: None) -> None:
+    """Replay a bag until its end, or for ever with `loop`, in this process."""
+    if not options.rate > 0:
+        raise UserError(f'rate {options.rate:g} must be greater than 0')
+    with CameraMessages(path, options.image) as bag:
+        _check_renaming(bag, options)
+        rclpy.init(args=[])
+        node = ReplayNode(bag, options)
+        try:
+            if options.wait > 0:
+                node.wait_for_subscriber()
+            while rclpy.ok():
+                node.play(advance)
+                if not options.loop:
+                    break
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()
+
+
+def _check_renaming(bag: CameraMessages, options: ReplayOptions) -> None:
+    for new_name, kinds in ((options.image_topic, (IMAGE, COMPRESSED)),
+                            (options.camera_info_topic, (CAMERA_INFO,))):
+        found = sorted(topic for topic, kind in bag.topics.items() if kind in kinds)
+        if new_name and len(found) != 1:
+            raise UserError(f'{len(found)} topics cannot be renamed to {new_name}; choose one '
+                            f'with --image: {", ".join(found) or "none"}')
