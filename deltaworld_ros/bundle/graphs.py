@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
+from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.predictor import DeltaWorld
 
 
@@ -114,3 +116,15 @@ class DecodeGraph(nn.Module):
             labels, depth.unflatten(0, (batch, futures, steps)),
             fused_labels, fused_depth.unflatten(0, (batch, steps + 1)), confidence, future,
         )
+
+
+def graph_modules(networks: Networks, manifest: Manifest) -> dict[str, nn.Module]:
+    """Return the three graphs by name, in evaluation mode."""
+    grid = (manifest.feature_rows, manifest.feature_columns)
+    return {
+        'observe': ObserveGraph(networks.backbone, networks.tokenizer).eval(),
+        'rollout': RolloutGraph(networks.world).eval(),
+        'decode': DecodeGraph(
+            networks.tokenizer, networks.segmentation, networks.depth, grid,
+            (manifest.map_height, manifest.map_width)).eval(),
+    }

