@@ -46,8 +46,8 @@ class Pedestrians:
 def draw_choice(walkers: Pedestrians, i: int, time: float, rng: np.random.Generator,
                 soon: float = 0.0) -> None:
     """Draw what pedestrian i does next, and when."""
-    walkers.choice[i] = rng.choice(3, p=(.28, .22, .5))
-    walkers.choice_time[i] = time + rng.uniform(soon, 3.5)
+    walkers.choice[i] = rng.choice(3, p=(.25, .2, .55))
+    walkers.choice_time[i] = time + rng.uniform(soon, 3.0)
 
 
 def spawn_pedestrians(layout: Layout, around: float, count: int,
@@ -67,7 +67,7 @@ def spawn_pedestrians(layout: Layout, around: float, count: int,
     along = np.where(rng.uniform(size=count) < .5, 1.0, -1.0)
     return Pedestrians(
         s=np.array(s, float), t=lateral.copy(), yaw=np.where(along > 0, 0.0, np.pi),
-        v=np.zeros(count), pace=rng.uniform(1.0, 1.9, count), along=along,
+        v=np.zeros(count), pace=rng.uniform(1.0, 2.4, count), along=along,
         mode=np.where(rng.uniform(size=count) < .25, WAIT, WALK), home=lateral.copy(),
         choice=np.zeros(count, int), choice_time=np.zeros(count),
         stride=rng.uniform(0, 6.3, count), color=rng.uniform(.03, .5, (count, 1)) *
@@ -163,7 +163,7 @@ class Walking:
         aside = np.abs(-away[:, 0] * np.sin(heading) + away[:, 1] * np.cos(heading))
         axis = np.abs(np.cos(heading - main.heading_at(walkers.s[i])))
         coming = (ahead > -9) & (ahead < 70)
-        turning = (axis < .9) & (np.hypot(*away.T) < 28)
+        turning = (axis < .9) & (speeds > .5) & (ahead > -6) & (np.hypot(*away.T) < 24)
         road = (aside < max(section.left_edge, section.right_edge) + 3) & (axis >= .9)
-        needed = speeds**2 / (2 * 2.0) + speeds * .5 + 7.5
+        needed = speeds**2 / (2 * 2.5) + speeds * .4 + 5.5
         return not bool((coming & road & (ahead < needed)).any() or turning.any())

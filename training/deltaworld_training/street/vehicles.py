@@ -100,10 +100,10 @@ def discs(pose: np.ndarray, length: np.ndarray, width: np.ndarray) -> np.ndarray
 def draw_event(vehicles: Vehicles, i: int, time: float, rng: np.random.Generator, lanes: bool,
                soon: float = 0.0) -> None:
     """Draw the next hidden event of vehicle i and when it happens."""
-    odds = np.array([.34, .22, .22, .08, .07, .07]) if lanes else np.array(
-        [.32, .24, .28, .16, 0, 0])
+    odds = np.array([.38, .26, .15, .07, .07, .07]) if lanes else np.array(
+        [.42, .28, .19, .11, 0, 0])
     if lanes and vehicles.desired[i] > 17:
-        odds = np.array([.33, .22, .22, .01, .11, .11])
+        odds = np.array([.36, .24, .17, .01, .11, .11])
     if KINDS[vehicles.kind[i]] == 'cyclist':
         odds = np.array([.5, .4, .05, .05, 0, 0])
     vehicles.event[i] = rng.choice(6, p=odds / odds.sum())
@@ -141,12 +141,17 @@ class Driving:
         if KINDS[vehicles.kind[i]] in ('cyclist', 'bus', 'truck'):
             return []
         turns = self.routes.turns.get((int(vehicles.base[i]), junction), {})
+        s, v = vehicles.s[i], vehicles.v[i]
+        beside = (vehicles.kind == len(KINDS) - 1) & (vehicles.base == vehicles.base[i])
+        cyclist = bool((beside & (np.abs(vehicles.s - s) < 45)).any())
         feasible = []
         for name, path in turns.items():
-            s, v = vehicles.s[i], vehicles.v[i]
             room = self.routes.entry[path] - s
             limit = self.routes.speed_limit(np.array([path]), np.array([s]))[0]
-            if room > 0 and v * v <= limit * limit + 2 * 1.0 * room:
+            # A left turn must be able to wait for oncoming traffic, a right turn cuts cyclists off.
+            wait = v * v / 4.4 + 4.0 if name == 'left' else 0.0
+            if room > wait and v * v <= limit * limit + 2 * room and not (
+                    name == 'right' and cyclist):
                 feasible.append(name)
         return feasible
 
@@ -177,7 +182,7 @@ class Driving:
                      rng: np.random.Generator) -> None:
         event = vehicles.event[i]
         if event == EASE:
-            vehicles.desired[i] *= rng.uniform(.85, 1.15)
+            vehicles.desired[i] *= rng.uniform(.8, 1.3)
         elif event in (BRAKE, STOP):
             share = rng.uniform(.25, .7) if event == BRAKE else 0.0
             vehicles.slow_to[i] = share * vehicles.v[i]
@@ -224,7 +229,7 @@ class Driving:
         offset, _ = vehicles.lateral(time)
         pose = vehicles.poses(routes, time)
         circles = discs(pose, length, width)
-        gap, lead = self._same_lane(vehicles, length)
+        gap, lead = self.same_lane(vehicles)
         # Probe along the path ahead; a lane change counts as done 30 m further on.
         fade = np.clip(1.0 - self.reach / 30.0, 0.0, 1.0)[None]
         side = vehicles.side[:, None] + (offset - vehicles.side)[:, None] * fade
@@ -254,8 +259,9 @@ class Driving:
         stop_gap = self._stop_lines(vehicles, time, length)
         self._integrate(vehicles, time, gap, lead, stop_gap)
 
-    def _same_lane(self, vehicles: Vehicles, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def same_lane(self, vehicles: Vehicles) -> tuple[np.ndarray, np.ndarray]:
         """Return the gap (N,) and the leader's speed (N,) along each lane."""
+        length = vehicles.length
         ahead = vehicles.s[None] - vehicles.s[:, None]
         same = vehicles.base[None] == vehicles.base[:, None]
         narrow = np.abs(vehicles.side[None] - vehicles.side[:, None]) < 1.6
@@ -283,24 +289,38 @@ class Driving:
         binding = np.isfinite(distance) & ((state == 0) | ((state == 1) & (distance > needed)))
         binding &= (distance > needed * .55)  # too late to stop: go on
         result[binding] = distance[binding]
-        for i in np.flatnonzero(vehicles.path != vehicles.base):
+        turning = np.flatnonzero(vehicles.path != vehicles.base)
+        entering = np.flatnonzero((state == 2) & (distance < 15) & np.isin(
+            vehicles.base, routes.crossing))
+        if not len(turning) and not len(entering):
+            return result
+        pose = routes.pose(vehicles.path, vehicles.s)
+        for i in turning:
             path = vehicles.path[i]
             if routes.paths[path].turn == 'left':
                 wait = routes.entry[path] - 1.0 - front[i]
-                if wait > -1.5 and self._oncoming(vehicles, i, routes.paths[path].junction):
+                group = routes.backward if vehicles.base[i] in routes.forward else routes.forward
+                if wait > -1.5 and self._arrivals(vehicles, pose, routes.paths[path].junction,
+                                                  group, 12.0, 5.5):
                     result[i] = min(result[i], max(wait, 0.0))
+        for i in entering:  # green, but let those on the main road pass who cannot stop any more
+            junction = routes.stop_junction[vehicles.path[i], k[i]]
+            if self._arrivals(vehicles, pose, junction, routes.forward + routes.backward, 14.0,
+                              1.5):
+                result[i] = max(distance[i], 0.0)
         return result
 
-    def _oncoming(self, vehicles: Vehicles, i: int, junction: int) -> bool:
-        """Tell whether a left turn at a junction must wait for oncoming vehicles."""
+    def _arrivals(self, vehicles: Vehicles, pose: np.ndarray, junction: int, group: list[int],
+                  reach: float, seconds: float) -> bool:
+        """Tell whether vehicles of a lane group are in a junction or arrive within seconds."""
         routes = self.routes
-        group = routes.backward if vehicles.base[i] in routes.forward else routes.forward
-        pose = routes.pose(vehicles.path, vehicles.s)
         away = routes.middle[junction] - pose[:, :2]
         ahead = away[:, 0] * np.cos(pose[:, 3]) + away[:, 1] * np.sin(pose[:, 3])
         turning = np.array([routes.paths[p].turn == 'left' for p in vehicles.path])
         danger = np.isin(vehicles.base, group) & ~turning & (ahead > -8 - vehicles.length / 2)
-        danger &= (ahead - 12) / np.maximum(vehicles.v, 2.0) < 5.5
+        danger &= (ahead - reach) / np.maximum(vehicles.v, 2.0) < seconds
+        if seconds < 3:
+            danger &= vehicles.v > 1.0
         return bool(danger.any())
 
     def _integrate(self, vehicles: Vehicles, time: float, gap: np.ndarray, lead: np.ndarray,
@@ -323,7 +343,9 @@ class Driving:
         command = np.where(slowing, np.minimum(command, ease), command)
         command = np.clip(command, -HARDEST, ACCELERATION)
         soft = np.clip(command, -3.0, ACCELERATION)
-        emergency = np.minimum(follow, halt) < -5.0
+        needed = np.maximum(np.maximum(v - lead, 0) ** 2 / (2 * np.maximum(gap - 1.0, .2)),
+                            v**2 / (2 * np.maximum(stop_gap, .2)))
+        emergency = needed > 2.8
         command = np.where(emergency, command, soft)
         change = JERK * STEP * np.where(emergency, 3.0, 1.0)
         vehicles.a = np.clip(command, vehicles.a - change, vehicles.a + change)

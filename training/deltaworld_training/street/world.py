@@ -163,8 +163,12 @@ class StreetWorld:
         vehicles.v = np.minimum(vehicles.v, routes.speed_limit(vehicles.path, vehicles.s))
         limited = self._red_speed(vehicles)
         vehicles.v = np.minimum(vehicles.v, limited)
+        vehicles.v *= rng.uniform(.65, 1.0, len(vehicles))
         keep = self._apart(vehicles, 2.5)
         vehicles.select(keep)
+        for _ in range(4):  # nobody starts faster than the gap ahead allows
+            gap, lead = self.driving.same_lane(vehicles)
+            vehicles.v = np.minimum(vehicles.v, np.maximum(gap - 2, 0) / 1.4 + .3 * lead)
         for i in range(len(vehicles)):
             draw_event(vehicles, i, self.time, rng, self._lanes)
         return vehicles
@@ -301,7 +305,7 @@ class StreetWorld:
             here = self.layout.main.at(self.walkers.s[i], self.walkers.t[i])
             distance = float(np.hypot(*(here[:2] - poses[0, :2])))
             if distance < reach and self.walkers.mode[i] != CROSS:
-                found.append((distance, Choice(i, 'walk', CHOICES, (.28, .22, .5))))
+                found.append((distance, Choice(i, 'walk', CHOICES, (.25, .2, .55))))
         return [choice for _, choice in sorted(found, key=lambda item: item[0])]
 
     def branches(self, most: int = 3) -> list[tuple[dict[tuple[int, str], str], float]]:
