@@ -24,7 +24,7 @@ from deltaworld_ros.evaluate.candidates import (
 )
 from deltaworld_ros.evaluate.matching import FutureMatcher, Matched
 from deltaworld_ros.evaluate.metrics import UNLABELLED, smooth_l1
-from deltaworld_ros.evaluate.moments import Moment
+from deltaworld_ros.evaluate.moments import Moment, MomentKeeper
 from deltaworld_ros.evaluate.scores import LeadScore, WeightScore, percentiles, strict_json
 from deltaworld_ros.forecast.depth_scale import depth_scale
 from deltaworld_ros.forecast.forecaster import Forecaster
@@ -45,11 +45,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Made:
-    """A forecast that waits for its truth, and whether the report shows it."""
+    """A forecast that waits for its truth, and the frame that it was made from."""
 
     sampled: Sampled
     now: Seen
-    for_report: bool
 
 
 class Evaluator:
@@ -58,18 +57,17 @@ class Evaluator:
 
     The truth of a forecast is the frame nearest to stamp + lead, at most half a frame interval
     off; a forecast that lacks it at any lead is not scored. `every` forecasts from each n-th frame
-    only, `max_forecasts` ends after that many, and `moments` forecasts a bag are kept as pictures.
+    only, `max_forecasts` ends after that many, and `moments` of them are kept as pictures.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle, *, num_samples: int | None = None,
                  num_futures: int | None = None, seed: int = 0, every: int = 1,
                  max_forecasts: int | None = None, moments: int = 0) -> None:
-        self.moments: list[Moment] = []
         self.problems: list[str] = []
         self._manifest = bundle.manifest
         self._engine = engine
         self._seed, self._every, self._max_forecasts = seed, every, max_forecasts
-        self._moments_per_bag = moments
+        self._moments = MomentKeeper(moments)
         self._forecaster = Forecaster(engine, bundle.manifest, num_samples=num_samples,
                                       num_futures=num_futures, seed=seed)
         self._maker = CandidateMaker(engine, bundle.manifest, load_baselines(bundle))
@@ -92,7 +90,7 @@ class Evaluator:
         """Score a bag on top of those before it; `advance` is called for each image."""
         scale = 1.0
         fit: ImageFit | None = None
-        frames = ready = shown = 0
+        frames = ready = 0
         scored_before = self._scored
         first_stamp = 0
         for frame in bag:
@@ -113,11 +111,7 @@ class Evaluator:
             self._score_all(self._matcher.add_frame(frame.stamp, seen), scale, first_stamp)
             if self._forecaster.ready and not self.finished:
                 if ready % self._every == 0:
-                    # Evenly over the bag; the first frames have no forecast to show.
-                    for_report = frames * self._moments_per_bag >= bag.count * (shown + 0.5)
-                    shown += for_report
-                    self._matcher.add_forecast(
-                        frame.stamp, _Made(self._sample(), seen, for_report))
+                    self._matcher.add_forecast(frame.stamp, _Made(self._sample(), seen))
                 ready += 1
             advance()
             if self.finished and not self._matcher.waiting:
@@ -132,6 +126,11 @@ class Evaluator:
             'calibrated': bag.intrinsics is not None,
         })
         self._forecaster.reset('the bag ended')
+
+    @property
+    def moments(self) -> list[Moment]:
+        """Return the moments that are kept for the report."""
+        return self._moments.chosen()
 
     def result(self) -> dict[str, Any]:
         """Return every score as a dictionary that is valid JSON; NaN becomes None."""
@@ -225,16 +224,15 @@ class Evaluator:
         self._weights.add(sampled.weights, int(distance.argmin()))
         self._offsets += matched.offsets
         self._scored += 1
-        if matched.forecast.for_report:
-            self.moments.append(Moment(
-                seconds=seconds, lead=self._manifest.leads[-1], image=matched.forecast.now.image,
-                future_image=matched.frames[-1].image,
-                present_labels=sampled.maps['fused_labels'][0],
-                present_depth=sampled.maps['fused_depth'][0] * scale,
-                fused_labels=sampled.maps['fused_labels'][-1],
-                fused_depth=sampled.maps['fused_depth'][-1] * scale,
-                confidence=sampled.maps['confidence'][-1], labels=sampled.maps['labels'][:, -1],
-                weights=sampled.weights, true_labels=labels, true_depth=depth))
+        self._moments.offer(lambda: Moment(
+            seconds=seconds, lead=self._manifest.leads[-1], image=matched.forecast.now.image,
+            future_image=matched.frames[-1].image,
+            present_labels=sampled.maps['fused_labels'][0],
+            present_depth=sampled.maps['fused_depth'][0] * scale,
+            fused_labels=sampled.maps['fused_labels'][-1],
+            fused_depth=sampled.maps['fused_depth'][-1] * scale,
+            confidence=sampled.maps['confidence'][-1], labels=sampled.maps['labels'][:, -1],
+            weights=sampled.weights, true_labels=labels, true_depth=depth))
 
     def _truth(self, seen: Seen, oracle: Candidate,
                scale: float) -> tuple[np.ndarray, np.ndarray]:

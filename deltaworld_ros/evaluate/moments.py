@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,17 +36,43 @@ class Moment:
     true_depth: np.ndarray
 
 
+class MomentKeeper:
+    """Keeps about `wanted` moments of a drive of unknown length, evenly spread over it."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._kept: list[Moment] = []
+        self._every = 1
+        self._offered = 0
+
+    def offer(self, make: Callable[[], Moment]) -> None:
+        """Take the next moment if it is due; it is made only then."""
+        if self._wanted and self._offered % self._every == 0:
+            self._kept.append(make())
+            if len(self._kept) == 4 * self._wanted:
+                del self._kept[1::2]
+                self._every *= 2
+        self._offered += 1
+
+    def chosen(self) -> list[Moment]:
+        """Return at most the wanted number, evenly spread over what was offered."""
+        count = min(self._wanted, len(self._kept))
+        places = np.linspace(0, len(self._kept) - 1, count)
+        return [self._kept[round(place)] for place in places]
+
+
 def save_moments(path: Path, moments: Sequence[Moment]) -> None:
     """Write moments to an .npz file."""
-    arrays = {f'{index:04d}.{field.name}': np.asarray(getattr(moment, field.name))
-              for index, moment in enumerate(moments) for field in fields(Moment)}
+    arrays: dict[str, Any] = {
+        f'{index:04d}.{field.name}': np.asarray(getattr(moment, field.name))
+        for index, moment in enumerate(moments) for field in fields(Moment)}
     np.savez(path, **arrays)
 
 
 def load_moments(path: Path) -> list[Moment]:
     """Read what `save_moments` wrote."""
     with np.load(path, allow_pickle=False) as archive:
-        groups: dict[str, dict[str, np.ndarray]] = {}
+        groups: dict[str, dict[str, Any]] = {}
         for key in archive.files:
             number, _, name = key.partition('.')
             groups.setdefault(number, {})[name] = archive[key]

@@ -112,8 +112,8 @@ def score_published(published: Mapping[int, Published], leads: Sequence[float], 
             f'answered by present maps, {forecasts} by complete forecasts')
 
     scores = [_LeadScore(num_classes) for _ in leads]
-    for one in matched:
-        _score(one, leads, scores)
+    for found in matched:
+        _score(found, leads, scores)
     times = [one.forecast_time for one in published.values() if one.forecast_time is not None]
     latency = [1e3 * (one.forecast_time - one.image_time) for one in published.values()
                if one.forecast_time is not None and one.image_time is not None]
@@ -128,19 +128,22 @@ def score_published(published: Mapping[int, Published], leads: Sequence[float], 
         'leads': {f'{lead:g}': score.result()
                   for lead, score in zip(leads, scores, strict=True)},
     })
-    pictured = [one for one in matched
-                if one.forecast.image is not None and one.frames[-1].image is not None]
+    pictured = [(found, now, came) for found in matched
+                if (now := found.forecast.image) is not None
+                and (came := found.frames[-1].image) is not None]
     last = _milliseconds(leads[-1])
     start = min(published)
     places = np.linspace(0, len(pictured) - 1, min(num_moments, len(pictured)))
     return PublishedScores(
         summary=summary,
-        moments=[_moment(pictured[round(place)], leads[-1], start) for place in places],
-        seconds=np.array([(one.stamp - start) / 1e9 for one in pictured]),
-        images=np.array([one.frames[-1].image for one in pictured]),
+        moments=[_moment(found, now, came, leads[-1], start)
+                 for found, now, came in (pictured[round(place)] for place in places)],
+        seconds=np.array([(found.stamp - start) / 1e9 for found, _, _ in pictured]),
+        images=np.array([came for _, _, came in pictured]),
         forecast_labels=np.array(
-            [one.forecast.maps[last, 'segmentation'] for one in pictured]),
-        true_labels=np.array([one.frames[-1].maps[0, 'segmentation'] for one in pictured]),
+            [found.forecast.maps[last, 'segmentation'] for found, _, _ in pictured]),
+        true_labels=np.array(
+            [found.frames[-1].maps[0, 'segmentation'] for found, _, _ in pictured]),
     )
 
 
@@ -160,7 +163,8 @@ def _score(matched: Matched[Published, Published], leads: Sequence[float],
             frame.maps[0, 'segmentation'], frame.maps[0, 'depth'])
 
 
-def _moment(matched: Matched[Published, Published], lead: float, start: int) -> Moment:
+def _moment(matched: Matched[Published, Published], image: np.ndarray, future_image: np.ndarray,
+            lead: float, start: int) -> Moment:
     now, came = matched.forecast, matched.frames[-1]
     key = _milliseconds(lead)
     futures = now.maps[key, 'futures/segmentation']
@@ -168,8 +172,8 @@ def _moment(matched: Matched[Published, Published], lead: float, start: int) -> 
     if weights is None:  # forecast_info of this stamp was not heard
         weights = np.full(futures.shape[2], 1 / futures.shape[2])
     return Moment(
-        seconds=(matched.stamp - start) / 1e9, lead=lead, image=now.image,
-        future_image=came.image,
+        seconds=(matched.stamp - start) / 1e9, lead=lead, image=image,
+        future_image=future_image,
         present_labels=now.maps[0, 'segmentation'], present_depth=now.maps[0, 'depth'],
         fused_labels=now.maps[key, 'segmentation'], fused_depth=now.maps[key, 'depth'],
         confidence=now.maps[key, 'confidence'] / 255,

@@ -108,10 +108,10 @@ def _table_view(table: ScoreTable) -> dict[str, Any]:
     afterwards = ('best_of_k', 'best_of_20', 'oracle')
     marked = []
     for column, metric in enumerate(table.metrics):
-        fair = {row: values[column] for row, _, values in table.rows
-                if row not in afterwards and values[column] is not None}
+        fair = [(value, row) for row, _, values in table.rows
+                if row not in afterwards and (value := values[column]) is not None]
         choose = max if metric.higher_is_better else min
-        marked.append(choose(fair, key=lambda row: fair[row]) if fair else None)
+        marked.append(choose(fair)[1] if fair else None)
     return {
         'lead': table.lead,
         'headings': [(metric.heading, metric.higher_is_better) for metric in table.metrics],
