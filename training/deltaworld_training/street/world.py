@@ -158,7 +158,9 @@ class StreetWorld:
                                 (routes.backward[-1], routes.end[routes.backward[-1]]
                                  - start - rng.uniform(20, 80))):
                 rows.append((len(KINDS) - 1, path, place, rng.uniform(3.5, 6.5), -edge))
-        rows = [row for row in rows if 2 < row[2] < routes.end[row[1]] - 12]
+        rows = [row for row in rows if 2 < row[2] < routes.end[row[1]] - 12
+                and not (row[1] in routes.crossing
+                         and row[2] + SIZES[row[0], 0] / 2 > routes.stop_s[row[1], 0] - .5)]
         vehicles = spawn(*(list(column) for column in zip(*rows, strict=True)), rng)
         vehicles.v = np.minimum(vehicles.v, routes.speed_limit(vehicles.path, vehicles.s))
         limited = self._red_speed(vehicles)
