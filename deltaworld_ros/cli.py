@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import signal
@@ -138,7 +139,7 @@ def evaluate(
             with BagFrames(path, image=image, camera_info=camera_info, labels=labels,
                            depth=depth) as bag:
                 task = progress.add_task(path.name, total=bag.count)
-                evaluator.run(bag, lambda task=task: progress.advance(task))
+                evaluator.run(bag, functools.partial(progress.advance, task))
     result = evaluator.result()
     running.close()
     for problem in dict.fromkeys(evaluator.problems):
@@ -200,7 +201,7 @@ def replay(
         image_topic=image_topic, camera_info_topic=camera_info_topic, wait=wait)
     with _progress(disable=quiet) as progress:
         task = progress.add_task(bag.name, total=None if loop else count)
-        run_replay(bag, options, lambda: progress.advance(task))
+        run_replay(bag, options, functools.partial(progress.advance, task))
 
 
 @app.command()
@@ -226,7 +227,8 @@ def benchmark(
     with _progress() as progress:
         task = progress.add_task('forecasting', total=repetitions)
         result = run_benchmark(running, loaded, num_samples=samples, num_futures=futures,
-                               repetitions=repetitions, advance=lambda: progress.advance(task))
+                               repetitions=repetitions,
+                               advance=functools.partial(progress.advance, task))
     running.close()
     title = (f'{result["bundle"]}, {result["engine"]}, {result["num_samples"]} samples, '
              f'{result["num_futures"]} futures')
