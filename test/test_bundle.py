@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 import yaml
 
@@ -47,6 +49,25 @@ def test_sound_bundle(tiny_bundle: Path) -> None:
     assert bundle.file('observe.onnx').is_file()
     with pytest.raises(UserError, match='no file'):
         bundle.file('../secret')
+
+
+def test_graphs_take_batches(tiny_bundle: Path) -> None:
+    m = load_bundle(tiny_bundle).manifest
+    batch, futures = 2, 5
+    rng = np.random.default_rng(0)
+    feeds = {
+        'features': rng.random((batch, m.num_patches, m.feature_size), np.float32),
+        'tokens': rng.random((batch, futures, m.steps, m.token_size), np.float32),
+        'weights': np.full((batch, futures), 1 / futures, np.float32)}
+    session = onnxruntime.InferenceSession(
+        str(tiny_bundle / 'decode.onnx'), providers=['CPUExecutionProvider'])
+    names = [output.name for output in session.get_outputs()]
+    together = session.run(names, feeds)
+    for index in range(batch):
+        alone = session.run(
+            names, {name: array[index:index + 1] for name, array in feeds.items()})
+        for first, second in zip(together, alone, strict=True):
+            np.testing.assert_allclose(first[index], second[0], atol=1e-5)
 
 
 def test_manifest_round_trip(folder: Path) -> None:

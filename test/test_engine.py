@@ -32,9 +32,12 @@ def bundle(tiny_bundle: Path) -> Bundle:
     return load_bundle(tiny_bundle)
 
 
-@pytest.fixture(scope='module')
-def engine(bundle: Bundle) -> Engine:
-    return OnnxRuntimeEngine(bundle, threads=1)
+@pytest.fixture(scope='module', params=['onnxruntime-cpu', 'torch'])
+def engine(bundle: Bundle, request: pytest.FixtureRequest) -> Engine:
+    """Give each engine of this machine: all must keep the same promises."""
+    if request.param == 'torch':
+        pytest.importorskip('torch')
+    return ENGINES[request.param](bundle, 1)
 
 
 def scale_weight(source: Path, target: Path, graph: str, weight: str, factor: float) -> Bundle:
@@ -240,10 +243,14 @@ def test_provider_that_does_not_start_is_one_reason(
         OnnxRuntimeEngine(bundle, provider=CUDA)
 
 
-def test_missing_package_is_one_reason(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
-    with pytest.raises(EngineUnavailable, match='onnxruntime is not installed'):
-        OnnxRuntimeEngine(bundle)
+@pytest.mark.parametrize('package, name', [('onnxruntime', 'onnxruntime-cpu'), ('torch', 'torch')])
+def test_missing_package_is_one_reason(
+        bundle: Bundle, monkeypatch: pytest.MonkeyPatch, package: str, name: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for module in ('torch_engine', 'onnx_operators'):
+        monkeypatch.delitem(sys.modules, f'deltaworld_ros.engine.{module}', raising=False)
+    with pytest.raises(EngineUnavailable, match=f'{package} is not installed'):
+        ENGINES[name](bundle, 0)
 
 
 def test_incomplete_golden_is_one_reason(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ def test_is_fast() -> None:
     for _ in range(20):
         started = time.process_time()
         select_futures(tokens, 6, 32)
+        # Threads of a linear algebra library that go on spinning afterwards count too.
+        time.sleep(0.01)
         spent.append(time.process_time() - started)
-    # 0.6 ms on the machine it was written on; the limit of the design is 4 ms.
+    # 0.6 to 1.3 ms on the machine it was written on; the limit is 4 ms.
     assert min(spent) < 4e-3

@@ -15,10 +15,22 @@ from deltaworld_ros.errors import UserError
 
 _LOGGER = logging.getLogger(__name__)
 
+
+def _torch(bundle: Bundle, threads: int) -> Engine:
+    try:
+        from deltaworld_ros.engine.torch_engine import TorchEngine
+    except ImportError as error:
+        raise EngineUnavailable(
+            f'the Python package {error.name} is not installed (pip install torch onnx)'
+        ) from None
+    return TorchEngine(bundle, threads)
+
+
 # In the order in which `auto` tries them: bundle and number of threads in, engine out.
 ENGINES: dict[str, Callable[[Bundle, int], Engine]] = {
     'onnxruntime-cuda': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CUDA),
     'onnxruntime-cpu': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CPU),
+    'torch': _torch,
 }
 
 
