@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
-import random
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,8 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
     output.mkdir(parents=True, exist_ok=True)
     recording = output / 'recording'
     with _progress(console) as progress, \
-            Processes(output / 'logs', _environment()) as processes:
+            _own_domain() as domain, \
+            Processes(output / 'logs', _environment(domain)) as processes:
         drive = progress.add_task('starting the node', total=None)
         processes.start('node', 'deltaworld_ros.node.forecast_node', _node_arguments(
             loaded, image_topic, info_topic))
@@ -165,11 +168,26 @@ def _node_arguments(bundle: Bundle, image_topic: str, info_topic: str | None) ->
     return arguments + (['-r', f'camera_info:={info_topic}'] if info_topic else [])
 
 
-def _environment() -> dict[str, str]:
-    """Return an environment whose DDS traffic stays on this machine and apart from others'."""
-    environment = dict(os.environ)
+@contextlib.contextmanager
+def _own_domain() -> Iterator[int]:
+    """Give a ROS domain that no other demo on this machine uses; 0, the usual one, is left out."""
     # Domains above 101 use ports that the system may have given to others.
-    environment['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
+    for domain in range(101, 0, -1):
+        path = Path(tempfile.gettempdir()) / f'deltaworld_demo_domain_{domain}_{os.getuid()}'
+        with path.open('w') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            yield domain
+            return
+    raise UserError('every ROS domain is in use by another demo')
+
+
+def _environment(domain: int) -> dict[str, str]:
+    """Return an environment whose DDS traffic stays on this machine and in this domain."""
+    environment = dict(os.environ)
+    environment['ROS_DOMAIN_ID'] = str(domain)
     environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     environment.pop('ROS_LOCALHOST_ONLY', None)
     environment['PYTHONUNBUFFERED'] = '1'
