@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transformer blocks of DINOv3, the released tokenizer and the predictor."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +22,27 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     return scores.float().softmax(dim=-1).to(value.dtype) @ value
+
+
+def attention_with_own(
+    query: Tensor, key: Tensor, value: Tensor, own: Sequence[tuple[Tensor, Tensor]],
+) -> Tensor:
+    """
+    Attend to common keys and to keys that belong to one query each.
+
+    Equals attention over the joined keys, without a copy of the common keys for each query:
+    query (..., Q, h), key and value (..., K, h), each of `own` a pair (..., Q, h).
+    """
+    query = query * query.shape[-1] ** -0.5
+    scores = torch.cat(
+        [query @ key.transpose(-1, -2)]
+        + [(query * own_key).sum(-1, keepdim=True) for own_key, _ in own], dim=-1)
+    weights = scores.float().softmax(dim=-1).to(value.dtype)
+    common = key.shape[-2]
+    out = weights[..., :common] @ value
+    for index, (_, own_value) in enumerate(own):
+        out = out + weights[..., common + index:common + index + 1] * own_value
+    return out
 
 
 class LayerScale(nn.Module):
@@ -148,16 +171,23 @@ class CrossAttention(nn.Module):
 
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, table: tuple[Tensor, Tensor],
-        mask: Tensor | None = None,
+        mask: Tensor | None = None, own: Sequence[tuple[Tensor, Tensor]] = (),
     ) -> Tensor:
-        """Attend from (..., Q, size), turned by the table (..., Q, R), to the keys."""
+        """
+        Attend from (..., Q, size), turned by the table (..., Q, R), to the keys.
+
+        `own` are further keys and values, each (..., heads, Q, h), that only the query of the
+        same place sees; `mask` (Q, L) says which of the common keys each query may see.
+        """
         query = self._split(self.q_proj(x))
         cos, sin = (t.unsqueeze(-3) for t in table)
         query = rotate_leading(query, cos, sin)
-        if mask is None:
-            out = attention(query, keys, values)
-        else:
+        if mask is not None:
             out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        elif own:
+            out = attention_with_own(query, keys, values, own)
+        else:
+            out = attention(query, keys, values)
         return self.out_proj(out.transpose(-2, -3).flatten(-2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -181,9 +211,9 @@ class CrossAttentionBlock(nn.Module):
 
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, table: tuple[Tensor, Tensor],
-        mask: Tensor | None = None,
+        mask: Tensor | None = None, own: Sequence[tuple[Tensor, Tensor]] = (),
     ) -> Tensor:
-        """Map queries (..., Q, size) to (..., Q, size)."""
-        attended = self.attention(self.norm1(x), keys, values, table, mask)
+        """Map queries (..., Q, size) to (..., Q, size); see CrossAttention."""
+        attended = self.attention(self.norm1(x), keys, values, table, mask, own)
         x = x + self.layer_scale1(attended)
         return x + self.layer_scale2(self.mlp(self.norm2(x)))

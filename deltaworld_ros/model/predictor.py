@@ -92,39 +92,14 @@ class DeltaWorld(nn.Module):
         own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in blocks]
         futures: list[Tensor] = []
         for step in range(steps):
-            now = slice(context + step, context + step + 1)
-            queries = noise[:, :, step]
-            query_table = (cos[:, now], sin[:, now])
+            now = context + step
             if futures:
-                before = slice(now.start - 1, now.start)
+                before = (cos[:, now - 1:now], sin[:, now - 1:now])
                 for block, kept in zip(blocks, own, strict=True):
-                    kept.append(block.attention.keys_values(
-                        futures[-1][:, :, None],
-                        (cos[:, None, before], sin[:, None, before]),
-                    ))
+                    kept.append(block.attention.keys_values(futures[-1], before))
+            queries = noise[:, :, step]
+            query_table = (cos[:, now:now + 1], sin[:, now:now + 1])
             for block, (keys, values), kept in zip(blocks, shared, own, strict=True):
-                queries = _step(block, queries, keys, values, kept, query_table)
+                queries = block(queries, keys, values, query_table, own=kept)
             futures.append(self.predictor.head(self.predictor.norm(queries)))
         return torch.stack(futures, dim=2)
-
-
-def _step(
-    block: CrossAttentionBlock, queries: Tensor, keys: Tensor, values: Tensor,
-    own: list[tuple[Tensor, Tensor]], table: Table,
-) -> Tensor:
-    """Run one block for queries (B, M, size) on shared and on each sample's own keys."""
-    if not own:
-        return block(queries, keys, values, table)
-    samples = queries.shape[1]
-    whole_keys = torch.cat(
-        [_for_each_sample(keys, samples)] + [k for k, _ in own], dim=-2)
-    whole_values = torch.cat(
-        [_for_each_sample(values, samples)] + [v for _, v in own], dim=-2)
-    cos, sin = table
-    out = block(
-        queries[:, :, None], whole_keys, whole_values, (cos[:, None], sin[:, None]))
-    return out[:, :, 0]
-
-
-def _for_each_sample(x: Tensor, samples: int) -> Tensor:
-    return x[:, None].expand(-1, samples, -1, -1, -1)

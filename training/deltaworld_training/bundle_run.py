@@ -210,6 +210,7 @@ class BundleRun:
                     ModelCheckpoint(checkpoints, save_last=True, every_n_train_steps=500,
                                     save_top_k=0),
                 ])
+            stage.train()
             trainer.fit(stage, loader, ckpt_path=last if last.exists() else None)
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
         model.load_state_dict(load_file(path))
