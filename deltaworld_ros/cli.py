@@ -80,6 +80,7 @@ def demo(
     from deltaworld_ros.evaluate.tables import rich_table
     # The children are ended on the way out, whoever asks for it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _make_folders(json_path, output / 'report.html')
     result = run_demo(output, bag=bag or SAMPLE_BAG, bundle=bundle)
     console = Console()
     for table in result.tables:
@@ -129,11 +130,13 @@ def evaluate(
     from deltaworld_ros.evaluate.bag_frames import BagFrames
     from deltaworld_ros.evaluate.evaluator import Evaluator
     from deltaworld_ros.evaluate.tables import markdown_tables, rich_table, score_tables
+    report_file = report / 'report.html' if report else None
+    _make_folders(json_path, markdown, report_file)
     loaded = load_bundle(bundle)
     running = load_engine(loaded, engine, threads, log=_note)
     evaluator = Evaluator(
         running, loaded, num_samples=samples, num_futures=futures, seed=seed, every=every,
-        max_forecasts=max_forecasts, moments=6 if report else 0)
+        max_forecasts=max_forecasts, moments=6 if report_file else 0)
     with _progress() as progress:
         for path in source:
             with BagFrames(path, image=image, camera_info=camera_info, labels=labels,
@@ -159,11 +162,10 @@ def evaluate(
         caption = (f'`{result["bundle"]}` on {", ".join(path.name for path in source)}: '
                    f'{result["forecasts"]} forecasts, truth: {kinds}.')
         _write_text(markdown, markdown_tables(tables, caption))
-    if report:
+    if report_file:
         from deltaworld_ros.evaluate.report import write_evaluation_report
-        write_evaluation_report(report / 'report.html', loaded.manifest, result, tables,
-                                evaluator.moments)
-        console.print(f'Report: {report / "report.html"}', soft_wrap=True)
+        write_evaluation_report(report_file, loaded.manifest, result, tables, evaluator.moments)
+        console.print(f'Report: {report_file}', soft_wrap=True)
 
 
 @app.command()
@@ -222,6 +224,7 @@ def benchmark(
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     from deltaworld_ros.evaluate.benchmark import benchmark as run_benchmark
+    _make_folders(json_path)
     loaded = load_bundle(bundle)
     running = load_engine(loaded, engine, threads, log=_note)
     with _progress() as progress:
@@ -254,6 +257,7 @@ def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')
     """
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.evaluate.verification import verify_engines
+    _make_folders(json_path)
     loaded = load_bundle(bundle)
     results = verify_engines(loaded)
     table = Table(title=f'{loaded.manifest.name}: {len(loaded.manifest.files)} files have their '
@@ -283,6 +287,7 @@ def info(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
     """
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.evaluate.verification import describe_bundle
+    _make_folders(json_path)
     loaded = load_bundle(bundle)
     description = describe_bundle(loaded)
     table = Table(show_header=False)
@@ -339,9 +344,18 @@ def _write_json(path: Path | None, data: dict[str, Any]) -> None:
         _write_text(path, json.dumps(data, indent=2, allow_nan=False) + '\n')
 
 
+def _make_folders(*paths: Path | None) -> None:
+    """Make the folders of output files before the long work and not after it."""
+    for path in paths:
+        if path:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f'{path}: cannot be written: {error.strerror}') from None
+
+
 def _write_text(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding='utf-8')
     except OSError as error:
         raise UserError(f'{path}: cannot be written: {error.strerror}') from None

@@ -69,7 +69,6 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
         image_topic, info_topic = frames.topics['image'], frames.topics['camera_info']
         count = frames.count
     assert image_topic is not None
-    output.mkdir(parents=True, exist_ok=True)
     recording = output / 'recording'
     with _progress(console) as progress, \
             _own_domain() as domain, \
@@ -127,6 +126,9 @@ class _Recorder:
         deadline = time.monotonic() + _READY_SECONDS
         while not self._ready.wait(0.1):
             self.check()
+            refusal = self._processes.line_with('node', 'configure failed')
+            if refusal:
+                raise UserError(f'the node did not start: {refusal}')
             if time.monotonic() > deadline:
                 raise UserError(
                     f'the node was not ready within {_READY_SECONDS:.0f} s; its last words: '

@@ -72,5 +72,12 @@ class Processes:
 
     def last_line(self, name: str) -> str:
         """Return the last line that a process wrote to its log."""
-        lines = self.log(name).read_text(encoding='utf-8', errors='replace').splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), 'it said nothing')
+        return self._lines(name)[-1] if self._lines(name) else 'it said nothing'
+
+    def line_with(self, name: str, text: str) -> str | None:
+        """Return the first line of a process's log that contains `text`."""
+        return next((line for line in self._lines(name) if text in line), None)
+
+    def _lines(self, name: str) -> list[str]:
+        text = self.log(name).read_text(encoding='utf-8', errors='replace')
+        return [line.strip() for line in text.splitlines() if line.strip()]

@@ -56,7 +56,6 @@ def write_report(path: Path, *, source: str, bundle: str, classes: Sequence[Sema
         moments=[_moment_view(moment, classes) for moment in moments],
         animation='' if animation is None else
         f'data:image/webp;base64,{base64.b64encode(animation.read_bytes()).decode()}')
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding='utf-8')
 
 
