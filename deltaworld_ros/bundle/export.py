@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from deltaworld_ros.bundle.graphs import graph_modules
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
-from deltaworld_ros.model.networks import Networks, save_networks
+from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.rotary import time_table
 
 OPSET = 18
-WEIGHTS_NAME = 'weights.safetensors'
 # Below this many values a tensor's precision costs nothing worth saving.
 SMALLEST_HALF_TENSOR = 256
 # Two futures prove a decoder as well as six and keep golden.npz small.
@@ -32,15 +31,14 @@ OUTPUTS = {
 
 def export_bundle(
     folder: Path, manifest: Manifest, networks: Networks, frames: np.ndarray, stamps: np.ndarray,
-    baselines: dict[str, np.ndarray], licences: str, weights: bool = False,
+    baselines: dict[str, np.ndarray], licences: str,
 ) -> Manifest:
     """
     Write a bundle folder.
 
     Frames (T, h, w, 3) uint8 at stamps (T,) in seconds become the golden arrays, which every
-    engine must reproduce. Weights are stored in half precision and cast back when loaded;
-    `weights` adds the float32 parameters, which the torch engine needs. Returns the manifest
-    with the files' hashes.
+    engine must reproduce. Weights are stored in half precision and cast back when loaded.
+    Returns the manifest with the files' hashes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     modules = graph_modules(networks, manifest)
@@ -51,8 +49,6 @@ def export_bundle(
     _save_arrays(folder / 'golden.npz', golden)
     _save_arrays(folder / 'baselines.npz', baselines)
     (folder / 'LICENSES.md').write_text(licences, encoding='utf-8')
-    if weights:
-        save_networks(networks, folder / WEIGHTS_NAME)
     return write_manifest(folder, manifest)
 
 

@@ -51,8 +51,8 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
     return networks
 
 
-def write_network_bundle(folder: Path, weights: bool = True) -> Manifest:
-    """Export random networks, with their float32 weights for the torch engine."""
+def write_network_bundle(folder: Path) -> Manifest:
+    """Export random networks."""
     recipe = small_recipe()
     generator = np.random.default_rng(1)
     frames = generator.integers(
@@ -64,4 +64,4 @@ def write_network_bundle(folder: Path, weights: bool = True) -> Manifest:
         folder, bundle_manifest(recipe), random_networks(recipe), frames,
         recipe.forecast.stride * np.arange(recipe.forecast.context_length),
         {'blur': blur, 'mean_token': np.zeros(recipe.tokenizer.token_size, np.float32)},
-        LICENCE_TEXT, weights=weights)
+        LICENCE_TEXT)
