@@ -74,7 +74,7 @@ def _start_node(context: LaunchContext) -> list[LifecycleNode]:
     return [LifecycleNode(
         package='deltaworld_ros',
         executable='forecast_node',
-        name='forecast_node',
+        name='forecast',
         namespace=argument('namespace'),
         parameters=[str(params_file), overrides],
         remappings=[
