@@ -35,12 +35,12 @@ class Fact:
 def write_report(path: Path, *, source: str, bundle: str, classes: Sequence[SemanticClass],
                  leads: Sequence[float], facts: Sequence[Fact], tables: Sequence[ScoreTable],
                  moments: Sequence[Moment], ground_truth: bool, how: str,
-                 animation: Path | None = None) -> None:
+                 animation: Path | None = None, weights: dict[str, Any] | None = None) -> None:
     """
     Write a self-contained HTML file: every picture is inside it.
 
     `how` is one sentence on how the forecasts were made; `ground_truth` says whether the truth
-    came with the recording.
+    came with the recording; `weights` are those of `WeightScore`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True,
@@ -54,6 +54,9 @@ def write_report(path: Path, *, source: str, bundle: str, classes: Sequence[Sema
         has_feature_error=any(metric.key == 'feature_error' for metric in tables[-1].metrics),
         seen_classes=_seen_classes(moments, classes),
         moments=[_moment_view(moment, classes) for moment in moments],
+        weights=[] if weights is None else list(zip(
+            *([f'{100 * share:.0f}' for share in weights[key]]
+              for key in ('mean_weight', 'best_share')), strict=True)),
         animation='' if animation is None else
         f'data:image/webp;base64,{base64.b64encode(animation.read_bytes()).decode()}')
     path.write_text(text, encoding='utf-8')
@@ -74,10 +77,11 @@ def write_evaluation_report(path: Path, manifest: Manifest, result: dict[str, An
              f'{result["dropped"]} pictures could not be read'),
     ]
     write_report(
-        path, source=result['source'], bundle=result['bundle'], classes=manifest.classes,
+        path, source=', '.join(Path(bag['path']).name for bag in result['bags']), bundle=result['bundle'], classes=manifest.classes,
         leads=manifest.leads, facts=facts, tables=tables, moments=moments,
         ground_truth=result['truth'] == 'ground_truth',
-        how='Here the recording was fed to the model picture by picture, without ROS.')
+        how='Here the recording was fed to the model picture by picture, without ROS.',
+        weights=result['weights'])
 
 
 def _moment_view(moment: Moment, classes: Sequence[SemanticClass]) -> dict[str, Any]:
