@@ -77,9 +77,9 @@ def write_evaluation_report(path: Path, manifest: Manifest, result: dict[str, An
              f'{result["dropped"]} pictures could not be read'),
     ]
     write_report(
-        path, source=', '.join(Path(bag['path']).name for bag in result['bags']), bundle=result['bundle'], classes=manifest.classes,
-        leads=manifest.leads, facts=facts, tables=tables, moments=moments,
-        ground_truth=result['truth'] == 'ground_truth',
+        path, source=', '.join(Path(bag['path']).name for bag in result['bags']),
+        bundle=result['bundle'], classes=manifest.classes, leads=manifest.leads, facts=facts,
+        tables=tables, moments=moments, ground_truth=result['truth'] == 'ground_truth',
         how='Here the recording was fed to the model picture by picture, without ROS.',
         weights=result['weights'])
 
