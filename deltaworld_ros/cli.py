@@ -145,7 +145,7 @@ def evaluate(
                 evaluator.run(bag, functools.partial(progress.advance, task))
     result = evaluator.result()
     running.close()
-    for problem in dict.fromkeys(evaluator.problems):
+    for problem in evaluator.problems:
         _note(problem)
     tables = score_tables(result['leads'])
     console = Console()

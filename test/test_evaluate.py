@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bags import START, image_message, write_bag, write_drive
+from support.bags import START, camera_info_message, image_message, write_bag, write_drive
 from support.tiny_bundle import fading_frames, write_tiny_bundle
 
 from deltaworld_ros.bundle import Bundle, load_bundle
@@ -174,7 +174,7 @@ def test_ground_truth_of_the_bag_is_used(engine, bundle, tmp_path):
     result = evaluate(engine, bundle, path)
     assert result['truth'] == 'ground_truth'
     assert result['truth_of'] == {'labels': 'ground_truth', 'depth': 'ground_truth'}
-    assert result['bags'][0]['depth_scale'] == pytest.approx(3.0)
+    assert result['bags'][0]['depth_scale'] == pytest.approx([3.0, 3.0])
 
     seen, truth = present.fused_labels[0], true_labels
     iou = [np.sum((seen == c) & (truth == c)) / np.sum((seen == c) | (truth == c))
@@ -286,13 +286,39 @@ def test_unreadable_images_are_dropped_and_told(engine, bundle, tmp_path):
 
 def test_camera_info_of_another_size_is_not_trusted(engine, bundle, tmp_path):
     frames = drive(bundle, 16)
-    path = write_drive(tmp_path / 'bag', frames, interval=0.2, focal_length=500.0)
-    with BagFrames(path) as bag:
-        bag.intrinsics_size = (1280, 720)
+    messages = []
+    for index, frame in enumerate(frames):
+        stamp = START + index * 200_000_000
+        info = camera_info_message(stamp, 1280, 720, 500.0)
+        messages += [('/camera_info', stamp, info), ('/image', stamp, image_message(stamp, frame))]
+    with BagFrames(write_bag(tmp_path / 'bag', messages)) as bag:
         evaluator = Evaluator(engine, bundle)
         evaluator.run(bag)
-    assert evaluator.result()['bags'][0]['depth_scale'] == 1.0
-    assert any('1280x720' in problem for problem in evaluator.problems)
+    assert evaluator.result()['bags'][0]['depth_scale'] == [1.0, 1.0]
+    assert len(evaluator.problems) == 1 and '1280x720' in evaluator.problems[0]
+
+
+def test_each_clip_has_its_own_camera(engine, bundle, tmp_path):
+    """Two clips of one bag with other focal lengths; the truth says metres, so they must count."""
+    m = bundle.manifest
+    frame = drive(bundle, 1)[0]
+    forecaster = Forecaster(engine, m)
+    forecaster.observe(frame, 0.0)
+    seen = forecaster.present().fused_depth[0]
+    messages = []
+    for clip, factor in enumerate((0.5, 2.0)):
+        for index in range(12):
+            stamp = START + (clip * 10 + index) * 200_000_000 + clip * 5_000_000_000
+            info = camera_info_message(
+                stamp, m.image_width, m.image_height, factor * m.focal_length)
+            # The camera_info comes after its image.
+            messages += [('/camera/image', stamp, image_message(stamp, frame)),
+                         ('/camera/camera_info', stamp, info),
+                         ('/camera/depth', stamp, image_message(stamp, factor * seen, '32FC1'))]
+    result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
+    assert result['bags'][0]['depth_scale'] == pytest.approx([0.5, 2.0])
+    assert result['forecasts'] == 12
+    assert result['leads']['0.6']['depth_absrel']['copy_last'] == pytest.approx(0, abs=1e-6)
 
 
 def test_moments_are_spread_over_the_bag(engine, bundle, tmp_path):

@@ -18,7 +18,7 @@ from support.bags import (
 )
 
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.bag_frames import BagFrames
+from deltaworld_ros.evaluate.bag_frames import BagFrames, Frame
 from deltaworld_ros.evaluate.map_decoding import decode_depth, decode_labels, decode_map
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (8, 12, 20, 3)).astype(np.uint8)
@@ -31,8 +31,9 @@ def test_images_of_any_storage_and_transport(tmp_path: Path, storage: str, compr
                        focal_length=15.0)
     with BagFrames(path) as bag:
         assert bag.count == 8
-        assert bag.intrinsics is not None and bag.intrinsics[0, 0] == 15.0
         frames = list(bag)
+    assert {focal_length(frame) for frame in frames} == {15.0}
+    assert {frame.intrinsics_size for frame in frames} == {(20, 12)}
     np.testing.assert_array_equal([frame.image for frame in frames], FRAMES)
     assert [frame.stamp for frame in frames] == [START + i * 100_000_000 for i in range(8)]
     assert {frame.frame_id for frame in frames} == {'camera'}
@@ -67,8 +68,8 @@ def test_a_ros1_bag(tmp_path: Path):
             writer.write(infos, stamp, store.serialize_ros1(info, infos.msgtype))
             writer.write(images, stamp, store.serialize_ros1(image, images.msgtype))
     with BagFrames(tmp_path / 'old.bag') as bag:
-        assert bag.intrinsics is not None and bag.intrinsics[0, 0] == 9.0
         frames = list(bag)
+    assert focal_length(frames[0]) == 9.0
     np.testing.assert_array_equal([frame.image for frame in frames], FRAMES)
     assert frames[3].stamp == START + 300_000_000
 
@@ -131,8 +132,9 @@ def test_several_cameras_need_a_choice(tmp_path: Path):
         BagFrames(path)
     with BagFrames(path, image='/right/image') as bag:
         assert bag.topics['camera_info'] == '/right/camera_info'
-        assert bag.intrinsics is not None and bag.intrinsics[0, 0] == 7.0
-        np.testing.assert_array_equal(next(iter(bag)).image, FRAMES[1])
+        frame = next(iter(bag))
+    assert focal_length(frame) == 7.0
+    np.testing.assert_array_equal(frame.image, FRAMES[1])
 
 
 @pytest.mark.parametrize(('make', 'message'), [
@@ -177,7 +179,20 @@ def test_unreadable_images_are_counted_and_passed_over(tmp_path: Path):
 def test_intrinsics_that_are_not_calibrated_are_none(tmp_path: Path):
     path = write_drive(tmp_path / 'bag', FRAMES, focal_length=0.0)
     with BagFrames(path) as bag:
-        assert bag.intrinsics is None
+        assert {frame.intrinsics is None for frame in bag} == {True}
+
+
+def test_a_camera_info_is_matched_by_stamp_and_else_the_one_before(tmp_path: Path):
+    messages = []
+    for index, frame in enumerate(FRAMES):
+        stamp = START + index * 100_000_000
+        messages.append(('/camera/image', stamp, image_message(stamp, frame)))
+        if index in (2, 5):  # written after the image of the same stamp
+            info = camera_info_message(stamp, 20, 12, float(index))
+            messages.append(('/camera/camera_info', stamp, info))
+    with BagFrames(write_bag(tmp_path / 'bag', messages)) as bag:
+        found = [focal_length(frame) for frame in bag]
+    assert found == [2, 2, 2, 2, 2, 5, 5, 5]
 
 
 def test_maps_honour_step_endianness_and_channels():
@@ -215,6 +230,10 @@ def test_a_map_of_the_wrong_kind_is_refused():
         decode_depth(image_message(0, np.zeros((4, 5), np.uint8), 'mono8'))
     with pytest.raises(UserError, match='is no label map'):
         decode_labels(image_message(0, np.zeros((4, 5), np.float32), '32FC1'))
+
+
+def focal_length(frame: Frame) -> float | None:
+    return None if frame.intrinsics is None else float(frame.intrinsics[0, 0])
 
 
 def _file(path: Path, content: bytes) -> Path:

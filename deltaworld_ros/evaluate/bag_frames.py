@@ -32,11 +32,18 @@ _DEFAULT_TYPES = Stores.ROS2_JAZZY
 
 @dataclass
 class Frame:
-    """One image of a bag: RGB (h,w,3) uint8, header stamp in ns, ground truth or None."""
+    """
+    One image of a bag: RGB (h,w,3) uint8 and its header stamp in ns.
+
+    `intrinsics` is the 3x3 camera matrix for images of `intrinsics_size` (width, height), None
+    where the camera is not calibrated; so are `labels` and `depth` without ground truth.
+    """
 
     stamp: int
     image: np.ndarray
     frame_id: str
+    intrinsics: np.ndarray | None = None
+    intrinsics_size: tuple[int, int] = (0, 0)
     labels: np.ndarray | None = None
     depth: np.ndarray | None = None
 
@@ -44,7 +51,7 @@ class Frame:
 @dataclass
 class _Waiting:
     message: Any = None
-    truth: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 def open_reader(path: Path) -> AnyReader:
@@ -68,9 +75,8 @@ class BagFrames:
     The images of one camera of a bag in recorded order, read lazily; a context manager.
 
     Topics that are not given are found: the one colour image, the camera_info beside it, and
-    ground truth on topics whose last name is `label` or `depth`. `intrinsics` is the 3x3 matrix
-    of the first valid camera_info, else None; `count` the number of images; `unreadable` counts
-    images that could not be decoded, the first reason is in `problem`.
+    ground truth on topics whose last name is `label` or `depth`. `count` is the number of images;
+    `unreadable` counts images that could not be decoded, the first reason is in `problem`.
     """
 
     def __init__(self, path: str | Path, *, image: str | None = None,
@@ -88,7 +94,10 @@ class BagFrames:
             self.count = self._image.msgcount
             if not self.count:
                 raise UserError(f'{self.path}: topic {self._image.topic} has no messages')
-            self.intrinsics, self.intrinsics_size = self._read_intrinsics()
+            self._intrinsics: np.ndarray | None = None
+            self._intrinsics_size = (0, 0)
+            if self._camera_info:
+                self._take_intrinsics(self._first_message(self._camera_info))
         except BaseException:
             self._reader.close()
             raise
@@ -110,11 +119,13 @@ class BagFrames:
         return {role: used.topic if used else None for role, used in roles.items()}
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every readable image; ground truth is matched by equal header stamps."""
-        roles = {self._image.topic: 'image'}
-        for role, used in (('labels', self._labels), ('depth', self._depth)):
-            if used:
-                roles[used.topic] = role
+        """
+        Yield every readable image.
+
+        Ground truth and camera_info are matched by equal header stamps; without one of its own,
+        an image has the camera_info before it.
+        """
+        roles = {topic: role for role, topic in self.topics.items() if topic}
         connections = [used for used in self._reader.connections if used.topic in roles]
         waiting: OrderedDict[int, _Waiting] = OrderedDict()
         for connection, _, data in self._reader.messages(connections):
@@ -125,7 +136,7 @@ class BagFrames:
             role = roles[connection.topic]
             entry = waiting.setdefault(stamp, _Waiting())
             if role != 'image':
-                entry.truth[role] = message
+                entry.others[role] = message
             elif entry.message is not None:  # two images with one stamp
                 yield from self._frame(stamp, waiting.pop(stamp))
                 waiting[stamp] = _Waiting(message)
@@ -137,21 +148,24 @@ class BagFrames:
             yield from self._frame(stamp, entry)
 
     @staticmethod
-    def _complete(waiting: OrderedDict[int, _Waiting], truths: int) -> bool:
+    def _complete(waiting: OrderedDict[int, _Waiting], others: int) -> bool:
         oldest = next(iter(waiting.values()))
         late = sum(entry.message is not None for entry in waiting.values()) > _PATIENCE
-        return late or (oldest.message is not None and len(oldest.truth) == truths)
+        return late or (oldest.message is not None and len(oldest.others) == others)
 
     def _frame(self, stamp: int, entry: _Waiting) -> Iterator[Frame]:
         """Decode what arrived for one stamp; nothing where its image is missing or unreadable."""
+        if 'camera_info' in entry.others:
+            self._take_intrinsics(entry.others['camera_info'])
         if entry.message is None:
             return
         try:
-            frame = Frame(stamp, decode_image(entry.message).rgb, entry.message.header.frame_id)
-            if 'labels' in entry.truth:
-                frame.labels = decode_labels(entry.truth['labels'])
-            if 'depth' in entry.truth:
-                frame.depth = decode_depth(entry.truth['depth'])
+            frame = Frame(stamp, decode_image(entry.message).rgb, entry.message.header.frame_id,
+                          self._intrinsics, self._intrinsics_size)
+            if 'labels' in entry.others:
+                frame.labels = decode_labels(entry.others['labels'])
+            if 'depth' in entry.others:
+                frame.depth = decode_depth(entry.others['depth'])
         except UserError as error:
             self._count_unreadable(str(error))
             return
@@ -233,18 +247,17 @@ class BagFrames:
             return beside
         return next(iter(infos.values()))
 
-    def _read_intrinsics(self) -> tuple[np.ndarray | None, tuple[int, int]]:
-        if self._camera_info is None:
-            return None, (0, 0)
-        message = self._first_message(self._camera_info)
+    def _take_intrinsics(self, message: Any) -> None:
+        """Remember a camera_info; one that is not calibrated makes the camera unknown."""
+        self._intrinsics, self._intrinsics_size = None, (0, 0)
         if message is None:
-            return None, (0, 0)
+            return
         # ROS 1 spells the field with a capital letter.
         values = message.k if hasattr(message, 'k') else message.K
         matrix = np.asarray(values, np.float64).reshape(3, 3)
-        if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-            return None, (0, 0)
-        return matrix, (int(message.width), int(message.height))
+        if np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0:
+            self._intrinsics = matrix
+            self._intrinsics_size = (int(message.width), int(message.height))
 
 
 def stamp_of(message: Any) -> int:

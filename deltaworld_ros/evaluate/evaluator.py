@@ -33,9 +33,13 @@ from deltaworld_ros.forecast.image_fit import ImageFit
 
 @dataclass
 class Seen:
-    """A frame that has come: image (h,w,3), features (N,D), the bag's truth maps (a,b) or None."""
+    """
+    A frame that has come: image (h,w,3), features (N,D), the bag's truth maps (a,b) or None.
 
-    stamp: int
+    `scale` turns the heads' depth into metres of this camera; `heads` is filled when needed.
+    """
+
+    scale: float
     image: np.ndarray
     features: np.ndarray
     labels: np.ndarray | None
@@ -88,27 +92,28 @@ class Evaluator:
 
     def run(self, bag: BagFrames, advance: Callable[[], None] = lambda: None) -> None:
         """Score a bag on top of those before it; `advance` is called for each image."""
-        scale = 1.0
         fit: ImageFit | None = None
+        scales: set[float] = set()
         frames = ready = 0
         scored_before = self._scored
         first_stamp = 0
         for frame in bag:
             frames += 1
             if fit is None or (fit.source_height, fit.source_width) != frame.image.shape[:2]:
-                fit, scale = self._fit(frame, bag)
+                fit = self._fit(frame)
             first_stamp = first_stamp or frame.stamp
             image = fit.apply(frame.image)
             observed = self._forecaster.observe(
                 image, frame.stamp, source=(frame.image.shape, frame.frame_id))
             if observed.restarted and frames > 1:
                 self._restarts[observed.restarted] += 1
-                self._score_all(self._matcher.end(), scale, first_stamp)
-            seen = Seen(frame.stamp, image,
+                self._score_all(self._matcher.end(), first_stamp)
+            seen = Seen(self._scale(fit, frame, bag), image,
                         self._engine.features_to_host(self._forecaster.features),
                         self._truth_map(bag, 'labels', fit, frame.labels, UNLABELLED),
                         self._truth_map(bag, 'depth', fit, frame.depth, np.nan))
-            self._score_all(self._matcher.add_frame(frame.stamp, seen), scale, first_stamp)
+            scales.add(seen.scale)
+            self._score_all(self._matcher.add_frame(frame.stamp, seen), first_stamp)
             if self._forecaster.ready and not self.finished:
                 if ready % self._every == 0:
                     self._matcher.add_forecast(frame.stamp, _Made(self._sample(), seen))
@@ -116,14 +121,14 @@ class Evaluator:
             advance()
             if self.finished and not self._matcher.waiting:
                 break
-        self._score_all(self._matcher.end(), scale, first_stamp)
+        self._score_all(self._matcher.end(), first_stamp)
         self._dropped += bag.unreadable
         if bag.problem:
             self.problems.append(f'{bag.path}: {bag.unreadable} unreadable: {bag.problem}')
         self._bags.append({
             'path': str(bag.path), 'topics': bag.topics, 'frames': frames,
-            'forecasts': self._scored - scored_before, 'depth_scale': scale,
-            'calibrated': bag.intrinsics is not None,
+            'forecasts': self._scored - scored_before,
+            'depth_scale': [min(scales, default=1.0), max(scales, default=1.0)],
         })
         self._forecaster.reset('the bag ended')
 
@@ -167,21 +172,25 @@ class Evaluator:
         })
         return result
 
-    def _fit(self, frame: Frame, bag: BagFrames) -> tuple[ImageFit, float]:
-        """Return how this camera's frames are fitted and its depth scale (1 where unknown)."""
+    def _fit(self, frame: Frame) -> ImageFit:
         height, width = frame.image.shape[:2]
-        m = self._manifest
-        fit = ImageFit(width, height, m.image_width, m.image_height, 'crop')
-        if bag.intrinsics is None:
-            self.problems.append(f'{bag.path}: no calibrated camera_info, depth is not scaled')
-            return fit, 1.0
-        if bag.intrinsics_size != (width, height):
-            self.problems.append(
-                f'{bag.path}: camera_info is for {bag.intrinsics_size[0]}x'
-                f'{bag.intrinsics_size[1]} pixels, images have {width}x{height}: depth is not '
-                'scaled')
-            return fit, 1.0
-        return fit, depth_scale(m, fit.intrinsics(bag.intrinsics)[0, 0])
+        return ImageFit(width, height, self._manifest.image_width, self._manifest.image_height)
+
+    def _scale(self, fit: ImageFit, frame: Frame, bag: BagFrames) -> float:
+        """Return what turns the heads' depth into metres of the camera, 1 where it is unknown."""
+        if frame.intrinsics is None:
+            self._tell(f'{bag.path}: no calibrated camera_info, depth is not scaled')
+            return 1.0
+        if frame.intrinsics_size != (fit.source_width, fit.source_height):
+            width, height = frame.intrinsics_size
+            self._tell(f'{bag.path}: camera_info is for {width}x{height} pixels, images have '
+                       f'{fit.source_width}x{fit.source_height}: depth is not scaled')
+            return 1.0
+        return depth_scale(self._manifest, fit.intrinsics(frame.intrinsics)[0, 0])
+
+    def _tell(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def _truth_map(self, bag: BagFrames, role: str, fit: ImageFit, truth: np.ndarray | None,
                    unknown: float) -> np.ndarray | None:
@@ -205,18 +214,17 @@ class Evaluator:
         self._timings.append(sampled.timings)
         return sampled
 
-    def _score_all(self, matched: list[Matched[_Made, Seen]], scale: float,
-                   first_stamp: int) -> None:
+    def _score_all(self, matched: list[Matched[_Made, Seen]], first_stamp: int) -> None:
         for one in matched:
-            self._score(one, scale, (one.stamp - first_stamp) / 1e9)
+            self._score(one, (one.stamp - first_stamp) / 1e9)
 
-    def _score(self, matched: Matched[_Made, Seen], scale: float, seconds: float) -> None:
-        sampled = matched.forecast.sampled
+    def _score(self, matched: Matched[_Made, Seen], seconds: float) -> None:
+        sampled, scale = matched.forecast.sampled, matched.forecast.now.scale
         oracle = [self._heads(seen) for seen in matched.frames]
         columns = self._maker.columns(
             sampled, [seen.features for seen in matched.frames], oracle)
         for step, (score, seen) in enumerate(zip(self._leads, matched.frames, strict=True)):
-            labels, depth = self._truth(seen, oracle[step], scale)
+            labels, depth = self._truth(seen, oracle[step])
             score.add(columns[step], sampled.maps['confidence'][step + 1], seen.features, labels,
                       depth, scale)
         distance = smooth_l1(np.stack([one.features for one in columns[-1]['mean_of_futures']]),
@@ -234,13 +242,12 @@ class Evaluator:
             confidence=sampled.maps['confidence'][-1], labels=sampled.maps['labels'][:, -1],
             weights=sampled.weights, true_labels=labels, true_depth=depth))
 
-    def _truth(self, seen: Seen, oracle: Candidate,
-               scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def _truth(self, seen: Seen, oracle: Candidate) -> tuple[np.ndarray, np.ndarray]:
         """Return true labels and metres: the bag's, else what the heads see in the true frame."""
         for name, given in (('labels', seen.labels), ('depth', seen.depth)):
             self._truth_kinds[name].add('pseudo' if given is None else 'ground_truth')
         return (oracle.labels if seen.labels is None else seen.labels,
-                oracle.depth * scale if seen.depth is None else seen.depth)
+                oracle.depth * seen.scale if seen.depth is None else seen.depth)
 
     def _heads(self, seen: Seen) -> Candidate:
         if seen.heads is None:
