@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Color = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Appearance:
@@ -40,7 +42,7 @@ WEATHERS = ('clear', 'cloudy', 'overcast', 'dusk', 'haze')
 _WEATHER_ODDS = (0.34, 0.27, 0.21, 0.09, 0.09)
 
 
-def _vary(rng: np.random.Generator, color: tuple[float, float, float], amount: float):
+def _vary(rng: np.random.Generator, color: Color, amount: float) -> Color:
     """Return the colour with a random common gain and a smaller gain for each channel."""
     gain = np.exp(rng.normal(0.0, amount) + rng.normal(0.0, 0.3 * amount, 3))
     red, green, blue = (np.asarray(color) * gain).tolist()
@@ -77,7 +79,7 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
     grey = rng.uniform(0.07, 0.26)
     return Appearance(
         sun_direction=direction,
-        sun_color=_vary(rng, tuple(sun * channel for channel in sun_color), 0.08),
+        sun_color=_vary(rng, (sun * sun_color[0], sun * sun_color[1], sun * sun_color[2]), 0.08),
         ambient=_vary(rng, ambient, 0.12),
         zenith=_vary(rng, zenith, 0.15),
         horizon=_vary(rng, horizon, 0.10),

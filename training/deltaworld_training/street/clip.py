@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .renderer import Frame, Renderer
-from .world import StreetWorld
+from deltaworld_training.street.renderer import Frame, Renderer
+from deltaworld_training.street.world import StreetWorld
 
 
 def render_clip(seed: int, times: Sequence[float], width: int, height: int,

@@ -147,7 +147,8 @@ def _lane(road: Road, offset: float, backward: bool) -> np.ndarray:
     return _resample(points[::-1] if backward else points)
 
 
-def _stops(samples: np.ndarray, junctions: list[tuple[np.ndarray, float, int, int]]):
+def _stops(samples: np.ndarray, junctions: list[tuple[np.ndarray, float, int, int]],
+           ) -> tuple[tuple[float, int, int], ...]:
     """Return the stop lines on a path: (junction middle, half width crossed, index, axis)."""
     found = []
     for middle, half, index, axis in junctions:
@@ -226,12 +227,12 @@ def sample_layout(rng: np.random.Generator) -> Layout:
             height += rng.uniform(0, 1.8) * np.sin(2 * np.pi * s / wave + rng.uniform(0, 6.3))
     main = Road(_line(np.zeros(2), heading - heading[0], height), heading - heading[0], section)
     junctions: list[Junction] = []
-    position = rng.uniform(110, 190)
+    position, shoulder = rng.uniform(110, 190), rng.uniform(0.3, 0.8)
     while urban and position < length - 130:
         place = 2.0 * round(position / 2)
         side = Section(1, 1, section.lane_width if section.lane_width < 3.5 else 3.4,
                        sidewalk=section.sidewalk, center_line=int(rng.integers(0, 3)),
-                       shoulder=rng.uniform(0.3, 0.8), edge_lines=False, dash=section.dash)
+                       shoulder=shoulder, edge_lines=False, dash=section.dash)
         turned = main.heading_at(place) + np.pi / 2
         count = int(2 * CROSS_HALF_LENGTH) + 1
         direction = np.array([np.cos(turned), np.sin(turned)])
@@ -271,8 +272,8 @@ def _with_paths(kind: str, main: Road, junctions: tuple[Junction, ...]) -> Layou
                 line, entry = _turn(path.samples, end, middles[i], half_main, side.right_edge)
                 stops = tuple(stop for stop in path.stops if stop[1] == i or stop[0] < entry)
                 turns.append(LanePath(line, stops, name, i, entry))
-        for path, target in ((up, forward[-1]), (down, backward[-1])):
-            line, entry = _turn(path, target.samples, middles[i], side.right_edge, half_main)
-            crossing.append(LanePath(line, _stops(path, side_stop), 'right', i, entry))
+        for lane, target in ((up, forward[-1]), (down, backward[-1])):
+            line, entry = _turn(lane, target.samples, middles[i], side.right_edge, half_main)
+            crossing.append(LanePath(line, _stops(lane, side_stop), 'right', i, entry))
     return Layout(kind, main, junctions, tuple(forward), tuple(backward), tuple(turns),
                   tuple(crossing))

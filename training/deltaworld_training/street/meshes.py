@@ -43,7 +43,8 @@ def frustum(bottom: tuple[float, float, float, float, float],
     return np.concatenate(faces)
 
 
-def _slab(x0, x1, y0, y1, z0, z1, material: int, limb: float = 0.0) -> np.ndarray:
+def _slab(x0: float, x1: float, y0: float, y1: float, z0: float, z1: float, material: int,
+          limb: float = 0.0) -> np.ndarray:
     return frustum((x0, x1, y0, y1, z0), (x0, x1, y0, y1, z1), material, limb=limb)
 
 

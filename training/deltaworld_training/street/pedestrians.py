@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .layout import CORNER_RADIUS, Layout
+from deltaworld_training.street.layout import CORNER_RADIUS, Layout
 
 WALK, WAIT, CROSS = range(3)
 CHOICES = ('walk', 'wait', 'cross')
+CHOICE_ODDS = (.25, .2, .55)
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Pedestrians:
 def draw_choice(walkers: Pedestrians, i: int, time: float, rng: np.random.Generator,
                 soon: float = 0.0) -> None:
     """Draw what pedestrian i does next, and when."""
-    walkers.choice[i] = rng.choice(3, p=(.25, .2, .55))
+    walkers.choice[i] = rng.choice(3, p=CHOICE_ODDS)
     walkers.choice_time[i] = time + rng.uniform(soon, 3.0)
 
 
@@ -105,7 +106,7 @@ class Walking:
         """Move everyone by one step; vehicles have poses (N, 4) and speeds (N,)."""
         section = self.layout.main.section
         due = np.flatnonzero((time >= walkers.choice_time) & (walkers.mode != CROSS))
-        for i in due:
+        for i in due.tolist():
             choice = walkers.choice[i]
             if choice == CROSS:
                 if not self._safe(walkers, i, poses, speeds):
@@ -137,10 +138,9 @@ class Walking:
         ds, dt = walkers.velocity()
         walkers.s = walkers.s + ds * step
         walkers.t = walkers.t + dt * step
-        outside = ~(walkers.mode == CROSS)
-        edge = np.where(walkers.t > 0, section.left_edge, section.right_edge) + .45
-        walkers.t = np.where(outside, np.sign(walkers.t) * np.maximum(np.abs(walkers.t), edge),
-                             walkers.t)
+        kerb_t = np.where(walkers.t > 0, section.left_edge, section.right_edge) + .45
+        beside = np.sign(walkers.t) * np.maximum(np.abs(walkers.t), kerb_t)
+        walkers.t = np.where(walkers.mode == CROSS, walkers.t, beside)
         walkers.stride = walkers.stride + walkers.v * step * 4.3
 
     def _at_corner(self, walkers: Pedestrians) -> np.ndarray:

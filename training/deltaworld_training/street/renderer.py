@@ -14,14 +14,17 @@ os.environ.setdefault('LP_NUM_THREADS', '0')
 
 import moderngl
 
-from . import shaders, surfaces
-from .appearance import Appearance, noise_texture
-from .meshes import build_meshes
-from .world import StreetWorld
+from deltaworld_training.street import shaders, surfaces
+from deltaworld_training.street.appearance import Appearance, noise_texture
+from deltaworld_training.street.meshes import build_meshes
+from deltaworld_training.street.world import StreetWorld
 
 NEAR, FAR = 0.4, 1200.0
-INSTANCE_LAYOUT = '3f 1f 3f 3f 4f/i'
-INSTANCE_NAMES = ('i_position', 'i_yaw', 'i_scale', 'i_color', 'i_param')
+MOST_INSTANCES = 4096  # of one mesh in view
+MESH_ATTRIBUTES = {'in_position': 3, 'in_normal': 3, 'in_extra': 4}
+INSTANCE_ATTRIBUTES = {'i_position': 3, 'i_yaw': 1, 'i_scale': 3, 'i_color': 3, 'i_param': 4}
+MESH_PROGRAMS = {'box': 'prop', 'pole': 'prop', 'building': 'building', 'house': 'building',
+                 'tree': 'tree', 'shadow': 'shadow'}  # all others: vehicle
 FAR_MESH = 38.0  # m; beyond it vehicles are drawn with less detail
 VIEW_RANGE = {'shadow': 90.0, 'pedestrian': 120.0, 'cyclist': 120.0, 'pole': 160.0}
 
@@ -35,6 +38,15 @@ class Frame:
     labels: np.ndarray  # (h, w) uint8, class ids
     camera_to_world: np.ndarray  # (4, 4), optical frame
     intrinsics: np.ndarray  # (3, 3), pixel centres at whole numbers
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A surface in the context's memory."""
+
+    array: moderngl.VertexArray
+    surface: surfaces.Surface
+    buffers: tuple[moderngl.Buffer, moderngl.Buffer]
 
 
 class Renderer:
@@ -66,48 +78,42 @@ class Renderer:
             'tree': gl.program(shaders.TREE_VERTEX, shaders.TREE_FRAGMENT),
             'shadow': gl.program(shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT),
         }
-        kinds = {'box': 'prop', 'pole': 'prop', 'building': 'building', 'house': 'building',
-                 'tree': 'tree', 'shadow': 'shadow'}
-        self._instances = gl.buffer(reserve=14 * 4 * 4096, dynamic=True)
+        self._instances = gl.buffer(reserve=14 * 4 * MOST_INSTANCES, dynamic=True)
         self._meshes: dict[str, tuple[moderngl.VertexArray, str]] = {}
         for name, mesh in build_meshes().items():
-            program = kinds.get(name, 'vehicle')
-            data = gl.buffer(mesh.astype('f4').tobytes())
-            self._meshes[name] = (self._array(program, data, (
-                (self._instances, INSTANCE_LAYOUT, INSTANCE_NAMES))), program)
+            program = MESH_PROGRAMS.get(name, 'vehicle')
+            self._meshes[name] = self._instanced_array(program, mesh), program
         corners = gl.buffer(np.array([-1, -1, 3, -1, -1, 3], 'f4').tobytes())
         self._sky = gl.vertex_array(self._programs['sky'], [(corners, '2f', 'in_position')])
-        self._ring = self._upload(surfaces.horizon_ring())[0]
+        self._ring = self._upload(surfaces.horizon_ring()).array
         self._world: StreetWorld | None = None
-        self._surfaces: list[tuple[moderngl.VertexArray, surfaces.Surface, list]] = []
+        self._surfaces: list[Uploaded] = []
 
-    def _array(self, program: str, data: moderngl.Buffer, instanced: tuple) -> moderngl.VertexArray:
+    def _instanced_array(self, program: str, mesh: np.ndarray) -> moderngl.VertexArray:
+        """Join a mesh and the buffer of instances; attributes unused by a program are padding."""
         members = self._programs[program]
-        pairs = ([('3f', 'in_position'), ('3f', 'in_normal'), ('4f', 'in_extra')],
-                 list(zip(INSTANCE_LAYOUT.removesuffix('/i').split(), INSTANCE_NAMES,
-                          strict=True)))
         content = []
-        for buffer, entries, suffix in ((data, pairs[0], ''), (instanced[0], pairs[1], '/i')):
-            layout, names = [], []
-            for size, name in entries:
-                known = name in members
-                layout.append(size if known else f'{int(size[0]) * 4}x')
-                names += [name] if known else []
-            content.append((buffer, ' '.join(layout) + suffix, *names))
+        for buffer, attributes, step in (
+                (self.context.buffer(mesh.astype('f4').tobytes()), MESH_ATTRIBUTES, ''),
+                (self._instances, INSTANCE_ATTRIBUTES, '/i')):
+            used = [name for name in attributes if name in members]
+            layout = ' '.join(f'{size}f' if name in members else f'{4 * size}x'
+                              for name, size in attributes.items())
+            content.append((buffer, layout + step, *used))
         return self.context.vertex_array(members, content)
 
-    def _upload(self, surface: surfaces.Surface):
+    def _upload(self, surface: surfaces.Surface) -> Uploaded:
         gl = self.context
         members = self._programs[surface.program]
         data, index = gl.buffer(surface.vertices.tobytes()), gl.buffer(surface.indices.tobytes())
         content = [(data, '3f 3f 4f', 'in_position', 'in_normal', 'in_road')]
-        return gl.vertex_array(members, content, index), surface, [data, index]
+        return Uploaded(gl.vertex_array(members, content, index), surface, (data, index))
 
     def _load(self, world: StreetWorld) -> None:
         """Upload the static surfaces of a world and set the uniforms of its look."""
-        for array, _, buffers in self._surfaces:
-            array.release()
-            for buffer in buffers:
+        for uploaded in self._surfaces:
+            uploaded.array.release()
+            for buffer in uploaded.buffers:
                 buffer.release()
         self._surfaces = [self._upload(surface) for surface in world.scenery.surfaces]
         look: Appearance = world.appearance
@@ -117,7 +123,8 @@ class Renderer:
                     program[field.name].value = value
         self._world = world
 
-    def _road_uniforms(self, world: StreetWorld, road: int) -> None:
+    def _set_road(self, world: StreetWorld, road: int) -> None:
+        """Set what the asphalt shader draws on the main road (0) or a side street."""
         program = self._programs['road']
         junctions = world.layout.junctions
         section = world.layout.main.section if road == 0 else junctions[road - 1].street.section
@@ -153,7 +160,6 @@ class Renderer:
         self._target.use()
         self._target.clear(0.0, 0.0, 0.0, 1.0)
         gl.enable_only(gl.DEPTH_TEST)
-        gl.disable(gl.BLEND)
         gl.depth_func = '<='
         gl.front_face = 'cw'  # the projection turns the picture upside down for reading
         self._draw(world, pose, ahead)
@@ -193,22 +199,19 @@ class Renderer:
             if name not in ('shadow', 'tree'):
                 self._draw_detailed(name, table, pose)
         gl.disable(gl.CULL_FACE)
-        near_s = world.vehicles.s[0]
         on_main = world.vehicles.path[0] in world.routes.forward
+        s = float(world.vehicles.s[0]) if on_main else None
         road = -1
-        for array, surface, _ in self._surfaces:
-            if surface.program == 'wall':
-                continue
+        for uploaded in sorted(self._surfaces, key=lambda item: item.surface.program == 'wall'):
+            surface = uploaded.surface
             if surface.program == 'road' and surface.road != road:
                 road = surface.road
-                self._road_uniforms(world, road)
-            self._draw_rows(array, surface, near_s if on_main else None)
-        for array, surface, _ in self._surfaces:
-            if surface.program == 'wall':
-                self._draw_rows(array, surface, near_s if on_main else None)
-        program = self._programs['wall']
-        program['view_projection'].write(self._shifted(world, pose).T.astype('f4').tobytes())
+                self._set_road(world, road)
+            self._draw_rows(uploaded, s)
+        wall = self._programs['wall']
+        wall['center'].value = tuple(pose[:3, 3])
         self._ring.render()
+        wall['center'].value = 0.0, 0.0, 0.0
         if 'tree' in culled:
             self._draw_instances('tree', culled['tree'])
         self._sky.render()
@@ -221,16 +224,9 @@ class Renderer:
             self._target.depth_mask = True
             gl.disable(gl.BLEND)
 
-    def _shifted(self, world: StreetWorld, pose: np.ndarray) -> np.ndarray:
-        focal = self.width / 2 / np.tan(world.camera.field_of_view / 2)
-        matrix, _ = self._matrices(pose, focal)
-        move = np.eye(4)
-        move[:3, 3] = pose[:3, 3]
-        return matrix @ move
-
-    def _draw_rows(self, array: moderngl.VertexArray, surface: surfaces.Surface,
-                   s: float | None) -> None:
+    def _draw_rows(self, uploaded: Uploaded, s: float | None) -> None:
         """Draw the rows of a main road's surface near s; other surfaces in full."""
+        array, surface = uploaded.array, uploaded.surface
         if s is None or surface.road != 0 or len(surface.row_s) < 8:
             array.render()
             return
@@ -255,7 +251,7 @@ class Renderer:
         slope = np.tan(field_of_view / 2)
         seen = (forward > -size) & (forward < VIEW_RANGE.get(name, 260.0) + size)
         seen &= aside - size * 1.5 < np.maximum(forward, 0) * slope
-        order = np.argsort(forward[seen], kind='stable')[:4096]
+        order = np.argsort(forward[seen], kind='stable')[:MOST_INSTANCES]
         return table[seen][order]
 
     def _draw_detailed(self, name: str, table: np.ndarray, pose: np.ndarray) -> None:

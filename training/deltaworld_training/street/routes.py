@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layout import LanePath, Layout
+from deltaworld_training.street.layout import LanePath, Layout
 
 LATERAL_COMFORT = 2.2  # m/s^2 in curves
 BRAKING_COMFORT = 1.7  # m/s^2 before curves

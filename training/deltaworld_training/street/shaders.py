@@ -6,9 +6,11 @@ The label travels in the alpha channel as label / 255, so that one 8-bit read gi
 """
 
 HEADER = """#version 330
-uniform mat4 view_projection; uniform vec3 eye; uniform vec3 sun_direction; uniform vec3 sun_color;
+uniform mat4 view_projection; uniform vec3 eye;
+uniform vec3 sun_direction; uniform vec3 sun_color;
 uniform vec3 ambient; uniform vec3 zenith; uniform vec3 horizon; uniform float cloud_cover;
-uniform vec2 cloud_offset; uniform float fog_density; uniform float exposure; uniform float wetness;
+uniform vec2 cloud_offset; uniform float fog_density; uniform float exposure;
+uniform float wetness;
 uniform float lamps; uniform vec3 asphalt; uniform float asphalt_roughness; uniform float crack;
 uniform vec3 grass; uniform vec3 soil; uniform vec3 foliage; uniform vec3 pavement;
 uniform float paint_wear; uniform vec2 texture_offset; uniform float shadow;
@@ -55,10 +57,10 @@ void main() {
 """
 
 GROUND_VERTEX = HEADER + """
-in vec3 in_position; in vec3 in_normal; in vec4 in_road;
+in vec3 in_position; in vec3 in_normal; in vec4 in_road; uniform vec3 center;
 out vec3 position; out vec3 normal; out vec4 road;
-void main() { position = in_position; normal = in_normal; road = in_road;
-  gl_Position = view_projection * vec4(in_position, 1.0); }
+void main() { position = in_position + center; normal = in_normal; road = in_road;
+  gl_Position = view_projection * vec4(position, 1.0); }
 """
 
 # road: s, t, distance to the next junction's middle, sign of (s - junction)
@@ -88,7 +90,6 @@ void main() {
            : center_line == 1 ? band(abs(t), line_half, ft) * dashed : 0.0;
     }
   } else if (k > count - 0.5) { line *= float(edge_lines); } else { line *= dashed; }
-  float open = smoothstep(4.0, 4.2, j);
   float zebra = 0.0, stop = 0.0;
   line *= cross_half > 0.0 ? smoothstep(9.6, 9.8, j) : 1.0;
   float outer = median + count * lane_width;
@@ -100,11 +101,12 @@ void main() {
            * step(abs(t), outer);
   }
   vec2 p = position.xy;
-  vec4 coarse = noise_at(p * 0.04), fine = noise_at(p * 0.31), grain = fine;
+  vec4 coarse = noise_at(p * 0.04), fine = noise_at(p * 0.31);
   float track = abs(fract(a / lane_width + 0.5) - 0.5) * 2.0;  // 1 at the lane's middle
-  float worn = 0.10 * smoothstep(0.25, 0.0, abs(track - 0.5)) - 0.12 * smoothstep(0.75, 1.0, track);
+  float worn = 0.10 * smoothstep(0.25, 0.0, abs(track - 0.5))
+             - 0.12 * smoothstep(0.75, 1.0, track);
   vec3 base = asphalt * (1.0 + asphalt_roughness * (0.55 * (coarse.r - 0.5)
-              + 0.35 * (fine.g - 0.5) + 0.5 * (grain.a - 0.5)) + worn * asphalt_roughness);
+              + 0.35 * (fine.g - 0.5) + 0.5 * (fine.a - 0.5)) + worn * asphalt_roughness);
   vec2 cell = floor(vec2(s / 17.0, a / lane_width + 40.0));
   float patched = step(0.86, fract(sin(dot(cell, vec2(12.9, 78.2))) * 43758.5));
   base *= 1.0 - 0.22 * patched * crack;
@@ -112,16 +114,16 @@ void main() {
   float edge = smoothstep(outer + 0.3, outer + 1.5, abs(t));
   base *= 1.0 + 0.15 * edge * (1.0 - parking * 0.4);
   float mark = max(max(line, zebra), stop);
-  float wear = clamp(1.0 - paint_wear * (0.4 + 1.4 * (fine.g - 0.3) + grain.a * 0.3), 0.25, 1.0);
+  float wear = clamp(1.0 - paint_wear * (0.4 + 1.4 * (fine.g - 0.3) + fine.a * 0.3), 0.25, 1.0);
   vec3 paint = (zebra + stop) < 0.01 && yellow > 0.5 ? vec3(0.75, 0.50, 0.10) : vec3(0.80);
-  base = mix(base, paint * (0.85 + 0.15 * grain.a), mark * wear);
+  base = mix(base, paint * (0.85 + 0.15 * fine.a), mark * wear);
   vec3 view = normalize(eye - position);
   vec3 linear = light(base, normal, 1.0);
   float grazing = pow(1.0 - max(view.z, 0.0), 6.0);
   vec3 bounce = reflect(-view, normal);
   float mirror = pow(max(dot(bounce, sun_direction), 0.0), 30.0);
-  linear = mix(linear * (1.0 - 0.35 * wetness), horizon,
-               grazing * (0.10 + 0.55 * wetness * smoothstep(0.35, 0.6, fine.r + coarse.r * 0.3)));
+  float puddle = wetness * smoothstep(0.35, 0.6, fine.r + coarse.r * 0.3);
+  linear = mix(linear * (1.0 - 0.35 * wetness), horizon, grazing * (0.10 + 0.55 * puddle));
   linear += sun_color * mirror * (0.10 + 0.6 * wetness);
   finish(linear, position, mark > 0.5 ? 2.0 : 0.0);
 }
@@ -133,7 +135,8 @@ void main() {
   vec2 p = position.xy;
   float fine = noise_at(p * 0.17).g, grain = noise_at(p * 1.1).a;
   vec2 slab = abs(fract(road.xy / 1.5) - 0.5);
-  float joint = smoothstep(0.485, 0.5, max(slab.x, slab.y)) * (1.0 - smoothstep(0.0, 0.6, fwidth(road.x)));
+  float joint = smoothstep(0.485, 0.5, max(slab.x, slab.y))
+              * (1.0 - smoothstep(0.0, 0.6, fwidth(road.x)));
   float tile = noise_at(floor(road.xy / 1.5) * 0.37).a;
   vec3 base = pavement * (0.70 + 0.3 * fine + 0.2 * grain + 0.15 * tile) * (1.0 - 0.4 * joint);
   if (normal.z < 0.5) base *= 0.8 + 0.3 * step(0.06, fract(road.x / 3.0));
@@ -157,7 +160,7 @@ void main() {
 }
 """
 
-# road: s, height, pattern (0 concrete, 1 guard rail, 2 tree line, 3 hedge), total height
+# road: s, height, pattern (0 concrete, 1 guard rail, 2 tree line), total height
 WALL_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 road;
 void main() {
@@ -168,9 +171,10 @@ void main() {
   vec3 n = normal;
   if (kind > 1.5) {
     label = 4.0;
-    float top = noise_at(vec2(s * 0.021, kind * 0.3)).r * 0.45 + noise_at(vec2(s * 0.11, 0.2)).g * 0.4;
+    float top = noise_at(vec2(s * 0.021, kind * 0.3)).r * 0.45
+              + noise_at(vec2(s * 0.11, 0.2)).g * 0.4;
     vec4 leaf = noise_at(vec2(s, h) * 0.055), small = noise_at(vec2(s, h) * 0.31);
-    float ragged = kind > 2.5 ? 0.85 + 0.12 * small.g : 0.45 + 0.6 * top + 0.18 * (small.g - 0.5);
+    float ragged = 0.45 + 0.6 * top + 0.18 * (small.g - 0.5);
     if (h > total * ragged) discard;
     float clump = leaf.g * 0.75 + small.g * 0.5 + (grain.a - 0.5) * 0.35;
     base = foliage * mix(0.25, 2.1, clump * (0.35 + 0.65 * h / total));
@@ -198,8 +202,10 @@ out vec3 position; out vec3 normal; out vec4 extra; out vec4 param; out vec3 tin
 void main() {
   vec3 p = in_position * i_scale;
   float limb = in_extra.w;
-  if (limb != 0.0) p.x += sin(i_param.y) * limb * 0.42 * (limb * limb > 0.99
-      ? max(0.9 - p.z, 0.0) : limb * limb > 0.5 ? max(1.42 - p.z, 0.0) : 0.3 * max(0.9 - p.z, 0.0));
+  // Legs (|limb| 1) swing from the hip, arms (0.8) from the shoulder, a rider's legs less.
+  float reach = abs(limb) > 0.99 ? max(0.9 - p.z, 0.0)
+      : abs(limb) > 0.7 ? max(1.42 - p.z, 0.0) : 0.3 * max(0.9 - p.z, 0.0);
+  p.x += sin(i_param.y) * limb * 0.42 * reach;
   body = p;
   if (i_param.x > 6.5) p.z += p.x * i_param.w;
   position = turn(p) + i_position; normal = turn(in_normal); extra = in_extra; param = i_param;
@@ -211,24 +217,37 @@ void main() {
 VEHICLE_FRAGMENT = FRAGMENT + """
 in vec3 position; in vec3 normal; in vec4 extra; in vec4 param; in vec3 tint; in vec3 body;
 void main() {
-  vec3 n = normalize(normal), view = normalize(eye - position), albedo = tint, glow = vec3(0.0);
+  vec3 n = normalize(normal), view = normalize(eye - position), albedo = tint;
+  vec3 glow = vec3(0.0);
   vec4 dirt = noise_at(body.xz * 0.23 + body.yy * 0.13);
-  float gloss = 0.25, open = 1.0;
-  float m = extra.z + 0.5;
-  if (m > 7.0) { albedo = param.x > 7.5 ? tint.zxy * 0.35 : vec3(0.62) + 0.25 * (tint - 0.4); gloss = 0.05; }
-  else if (m > 6.0) { albedo = mix(vec3(0.50, 0.33, 0.24), vec3(0.2, 0.12, 0.08), step(0.5, fract(param.w * 7.0))); gloss = 0.0; }
-  else if (m > 5.0) { albedo = vec3(0.55); }
-  else if (m > 4.0) { albedo = vec3(0.75); glow = vec3(1.4, 1.3, 1.1) * lamps; }
-  else if (m > 3.0) { albedo = vec3(0.30, 0.02, 0.02); glow = vec3(1.5, 0.08, 0.04) * max(param.z, 0.25 * lamps); }
-  else if (m > 2.0) { albedo = vec3(0.02); gloss = 0.03; }
-  else if (m > 1.0) { albedo = vec3(0.015, 0.02, 0.022); gloss = 0.75; }
+  float gloss = 0.25, material = extra.z + 0.5;
+  if (material > 7.0) {  // cloth, or the trailer of a truck
+    albedo = param.x > 7.5 ? tint.zxy * 0.35 : vec3(0.62) + 0.25 * (tint - 0.4);
+    gloss = 0.05;
+  } else if (material > 6.0) {  // skin
+    albedo = mix(vec3(0.50, 0.33, 0.24), vec3(0.2, 0.12, 0.08), step(0.5, fract(tint.x * 17.0)));
+  } else if (material > 5.0) {  // metal
+    albedo = vec3(0.55);
+  } else if (material > 4.0) {  // head lights
+    albedo = vec3(0.75);
+    glow = vec3(1.4, 1.3, 1.1) * lamps;
+  } else if (material > 3.0) {  // tail lights
+    albedo = vec3(0.30, 0.02, 0.02);
+    glow = vec3(1.5, 0.08, 0.04) * max(param.z, 0.25 * lamps);
+  } else if (material > 2.0) {  // rubber
+    albedo = vec3(0.02);
+    gloss = 0.03;
+  } else if (material > 1.0) {  // glass
+    albedo = vec3(0.015, 0.02, 0.022);
+    gloss = 0.75;
+  }
   if (param.x > 7.5) gloss = 0.0;
   albedo *= 0.82 + 0.3 * dirt.g - 0.25 * smoothstep(0.7, 0.2, body.z) * step(param.x, 7.5);
   float facing = max(dot(n, view), 0.0);
   float fresnel = gloss * (0.25 + 0.75 * pow(1.0 - facing, 4.0));
   vec3 bounce = reflect(-view, n);
   vec3 mirror = bounce.z > 0.0 ? mix(horizon, zenith, bounce.z) : asphalt * ambient;
-  vec3 linear = mix(light(albedo, n, open), mirror, fresnel) + glow;
+  vec3 linear = mix(light(albedo, n, 1.0), mirror, fresnel) + glow;
   linear += sun_color * gloss * pow(max(dot(bounce, sun_direction), 0.0), 40.0);
   finish(linear, position, param.x);
 }
@@ -244,8 +263,10 @@ void main() {
   if (kind > 3.0 && kind < 4.0) { glow = tint * 1.3; }
   else if (kind > 1.0 && kind < 2.0) {
     vec2 q = vec2(body.y, body.z) * 2.2;
-    float row = fract(q.y * 0.9), word = noise_at(vec2(floor(q.y * 0.9) * 0.31 + param.z, q.x * 0.16)).a;
-    float text = step(0.3, row) * step(row, 0.75) * step(0.42, word) * step(0.35, noise_at(q * 0.33).g);
+    float row = fract(q.y * 0.9);
+    float word = noise_at(vec2(floor(q.y * 0.9) * 0.31 + param.z, q.x * 0.16)).a;
+    float text = step(0.3, row) * step(row, 0.75) * step(0.42, word)
+               * step(0.35, noise_at(q * 0.33).g);
     base = mix(tint, vec3(0.8), text * 0.9);
   } else { base *= 0.65 + 0.5 * fine.g + 0.2 * fine.a; }
   finish(light(base, normalize(normal), 1.0) + glow, position, param.x);
@@ -271,20 +292,24 @@ void main() {
   vec3 base = tint * (0.72 + 0.35 * fine.r + 0.22 * fine.a) * (1.0 - 0.25 * brick);
   base *= 1.0 - 0.3 * smoothstep(1.2, 0.0, z) * fine.g;
   float gloss = 0.0;
-  if (n.z > 0.3) { base = extra.z > 0.5 ? tint.zxy * 0.45 * (0.6 + 0.8 * fine.a) : vec3(0.2); }
-  else {
+  if (n.z > 0.3) {
+    base = extra.z > 0.5 ? tint.zxy * 0.45 * (0.6 + 0.8 * fine.a) : vec3(0.2);
+  } else {
     vec2 cell = vec2(along / pitch, z / floor_height);
     vec2 q = fract(cell), id = floor(cell);
     float share = param.w;
-    float w = step(abs(q.x - 0.5), 0.5 * share) * step(0.24, q.y) * step(q.y, 0.24 + 0.62 * (0.6 + 0.4 * share));
-    float frame = w - step(abs(q.x - 0.5), 0.5 * share - 0.04) * step(0.29, q.y) * step(q.y, 0.82);
+    float top = 0.24 + 0.62 * (0.6 + 0.4 * share);
+    float w = step(abs(q.x - 0.5), 0.5 * share) * step(0.24, q.y) * step(q.y, top);
+    float pane = step(abs(q.x - 0.5), 0.5 * share - 0.04) * step(0.29, q.y) * step(q.y, 0.82);
+    float frame = w - pane;
     if (z < floor_height && fract(seed * 9.1) > 0.45 && roofed == 0) {
       w = step(0.12, q.x) * step(q.y, 0.72) * step(0.06, q.y); frame = 0.0;
-      base = mix(base, fract(vec3(seed * 11.0, seed * 17.0, seed * 23.0)) * 0.5, step(0.76, q.y));
+      vec3 awning = fract(vec3(seed * 11.0, seed * 17.0, seed * 23.0)) * 0.5;
+      base = mix(base, awning, step(0.76, q.y));
     }
     if (roofed == 1 && z > floor_height * 2.0) w = 0.0;
     float h = noise_at(id * 0.173 + seed).a;
-    vec3 room = mix(vec3(0.02, 0.025, 0.03), vec3(0.18, 0.17, 0.15), step(0.72, h) * 0.8);
+    vec3 room = mix(vec3(0.02, 0.025, 0.03), vec3(0.18, 0.17, 0.15), 0.8 * step(0.72, h));
     room += lamps * vec3(0.9, 0.65, 0.3) * step(0.62, h) * 0.7;
     base = mix(base, mix(room, tint * 0.9 + 0.12, step(0.5, frame)), w);
     gloss = w * (1.0 - step(0.5, frame));
@@ -316,15 +341,24 @@ void main() {
   vec4 big = noise_at(n_at * 0.8), mid = noise_at(n_at * 2.6), leaf = noise_at(n_at * 9.0);
   float ragged = (big.r - 0.5) * 0.9 + (mid.g - 0.5) * 0.9 + (leaf.a - 0.5) * 0.30;
   vec2 c; float inside;
-  if (param.y < 0.5) { c = vec2(place.x / 0.95, (place.y - 0.64) / 0.36); inside = 1.0 - length(c) + ragged * 0.55; }
-  else if (param.y < 1.5) {
-    float width = 0.08 + 0.85 * (1.0 - place.y) * (0.75 + 0.25 * abs(fract(place.y * 7.0) * 2.0 - 1.0));
-    c = vec2(place.x / width, 0.3); inside = (1.0 - abs(place.x) / width) * step(0.08, place.y) * 2.0 - 0.1 + ragged * 0.6;
-  } else { c = vec2(place.x, place.y * 1.1 - 0.15); inside = 0.95 - length(vec2(place.x, place.y * 0.95)) + ragged * 0.35; }
-  float trunk = step(abs(place.x + 0.06 * (mid.r - 0.5)), 0.045) * step(place.y, 0.55) * step(param.y, 1.5);
+  if (param.y < 0.5) {
+    c = vec2(place.x / 0.95, (place.y - 0.64) / 0.36);
+    inside = 1.0 - length(c) + ragged * 0.55;
+  } else if (param.y < 1.5) {
+    float tier = abs(fract(place.y * 7.0) * 2.0 - 1.0);
+    float width = 0.08 + 0.85 * (1.0 - place.y) * (0.75 + 0.25 * tier);
+    c = vec2(place.x / width, 0.3);
+    inside = (1.0 - abs(c.x)) * step(0.08, place.y) * 2.0 - 0.1 + ragged * 0.6;
+  } else {
+    c = vec2(place.x, place.y * 1.1 - 0.15);
+    inside = 0.95 - length(vec2(place.x, place.y * 0.95)) + ragged * 0.35;
+  }
+  float trunk = step(abs(place.x + 0.06 * (mid.r - 0.5)), 0.045) * step(place.y, 0.55)
+              * step(param.y, 1.5);
   if (inside < 0.0 && trunk < 0.5) discard;
   vec3 to_eye = vec3(-right.y, right.x, 0.0) * -1.0;
-  vec3 n = normalize(right * c.x + vec3(0.0, 0.0, c.y + 0.25) + to_eye * sqrt(max(1.0 - dot(c, c), 0.05)));
+  float bulge = sqrt(max(1.0 - dot(c, c), 0.05));
+  vec3 n = normalize(right * c.x + vec3(0.0, 0.0, c.y + 0.25) + to_eye * bulge);
   float clump = mid.g * 0.9 + leaf.g * 0.5 + (leaf.a - 0.5) * 0.5 + (big.g - 0.5) * 0.5;
   vec3 base = tint * mix(0.15, 1.9, clamp(clump, 0.0, 1.2));
   base *= 0.55 + 0.45 * smoothstep(-0.9, 0.6, c.y) ;
@@ -358,7 +392,8 @@ void main() {
   if (param.y > 0.5) {
     float r = length(place);
     strength = 0.62 * (1.0 - smoothstep(0.45, 1.0, r));
-    if (param.y > 1.5) strength = shadow * smoothstep(0.05, 0.25, 1.0 - r + (noise_at(position.xy * 0.16).g - 0.5) * 0.9);
+    float leaves = (noise_at(position.xy * 0.16).g - 0.5) * 0.9;
+    if (param.y > 1.5) strength = shadow * smoothstep(0.05, 0.25, 1.0 - r + leaves);
     if (strength < 0.02) discard;
   }
   strength *= exp(-fog_density * length(position - eye));

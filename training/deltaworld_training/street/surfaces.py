@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Static meshes that follow a road: asphalt, pavements, verges, walls."""
+"""Static meshes that follow a road: asphalt, pavements, walls; and the far surroundings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layout import CORNER_RADIUS, Junction, Layout, Road
+from deltaworld_training.street.layout import CORNER_RADIUS, Junction, Layout, Road
 
 KERB = 0.14  # kerb height, m
 
@@ -52,7 +52,8 @@ def _normals(shape: tuple[int, ...], normal: Sequence[float]) -> np.ndarray:
     return np.broadcast_to(np.asarray(normal, float), (*shape[:2], 3))
 
 
-def _sideways(road: Road, s: np.ndarray, sign: float, columns: int) -> np.ndarray:
+def sideways(road: Road, s: np.ndarray, sign: float, columns: int) -> np.ndarray:
+    """Return unit vectors (R, columns, 3) to the left of the road, or right if sign is -1."""
     heading = road.heading_at(s)
     normal = np.stack([-np.sin(heading) * sign, np.cos(heading) * sign, 0 * s], -1)
     return np.repeat(normal[:, None], columns, 1)
@@ -86,8 +87,8 @@ def pavements(road: Road, s: np.ndarray, keep: np.ndarray, index: int) -> Surfac
     points[..., 2] += z
     normals = np.zeros_like(points)
     normals[..., 2] = 1.0
-    normals[:, 0:2] = _sideways(road, s, -1.0, 2)
-    normals[:, 4:6] = _sideways(road, s, 1.0, 2)
+    normals[:, 0:2] = sideways(road, s, -1.0, 2)
+    normals[:, 4:6] = sideways(road, s, 1.0, 2)
     values = np.stack(np.broadcast_arrays(s[:, None], np.abs(t)[None], 0.0, 0.0), -1)
     return ribbon('pavement', points, normals, values, ((0, 1), (2, 3), (4, 5), (6, 7)), s, keep,
                   index)
@@ -98,7 +99,9 @@ def corners(layout: Layout, junction: Junction) -> Surface:
     main, side = layout.main.section, junction.street.section
     r, count = CORNER_RADIUS, 7
     angle = np.linspace(0.0, np.pi / 2, count)
-    positions, normals, indices = [], [], []
+    positions: list[np.ndarray] = []
+    normals: list[np.ndarray] = []
+    indices: list[np.ndarray] = []
     for along in (-1, 1):
         for left in (-1, 1):
             edge_t = main.left_edge if left > 0 else main.right_edge
@@ -112,7 +115,7 @@ def corners(layout: Layout, junction: Junction) -> Surface:
             middle = layout.main.at(junction.s + along * (edge_s + main.sidewalk),
                                     left * (edge_t + main.sidewalk))
             middle[2] += KERB
-            base = sum(len(p) for p in positions)
+            base = sum(map(len, positions))
             fan = np.concatenate([middle[None], flat])
             low = flat[:count] - np.array([0, 0, KERB + 0.02])
             wall = np.concatenate([flat[:count], low])
@@ -135,44 +138,6 @@ def corners(layout: Layout, junction: Junction) -> Surface:
                    np.array([0, len(index)]), 0)
 
 
-def terrain(road: Road, s: np.ndarray, rng: np.random.Generator, flat: bool) -> Surface:
-    """Return the land on both sides of the main road, and a green median where it is wide."""
-    section = road.section
-    out = np.array([-0.3, 1.5, 6.0, 18.0, 45.0, 100.0])
-    rows = len(s)
-    sides = []
-    for sign, edge in ((1.0, section.left_edge), (-1.0, section.right_edge)):
-        edge += section.sidewalk
-        t = np.broadcast_to(sign * (edge + out), (rows, 6))
-        bank = np.zeros((rows, 6))
-        if not flat:
-            swell = rng.uniform(-2.0, 5.0) + rng.uniform(0, 4) * np.sin(
-                s / rng.uniform(25, 90) + rng.uniform(0, 6))
-            bank += np.array([0, -.1, -.35, .25, .8, 1.3])[None] * np.array(
-                [1, 1, 1, 0, 0, 0])[None]
-            bank += np.array([0, 0, 0, .35, .8, 1.3])[None] * swell[:, None]
-        sides.append((t, bank))
-    t = np.concatenate([sides[0][0], sides[1][0]], 1)
-    z = np.concatenate([sides[0][1], sides[1][1]], 1) - (0.10 if flat else 0.05)
-    away = np.broadcast_to(np.concatenate([out, out]), t.shape)
-    strips = [(i, i + 1) for i in range(5)] + [(i, i + 1) for i in range(6, 11)]
-    if section.median > 2.6:
-        inner = section.median - 1.1
-        t = np.concatenate([t, np.broadcast_to([-inner, 0.0, inner], (rows, 3))], 1)
-        z = np.concatenate([z, np.broadcast_to([0.02, 0.10, 0.02], (rows, 3))], 1)
-        away = np.concatenate([away, np.broadcast_to([0.0, inner, 0.0], (rows, 3))], 1)
-        strips += [(12, 13), (13, 14)]
-    points = road.at(s[:, None], t)
-    points[..., 2] += z
-    slope = np.gradient(z, axis=1) / np.where(np.abs(np.gradient(t, axis=1)) < .1, 1.,
-                                              np.gradient(t, axis=1))
-    normals = _sideways(road, s, 1.0, t.shape[1]) * np.clip(-slope, -.5, .5)[..., None]
-    normals[..., 2] = 1.0
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    values = np.stack(np.broadcast_arrays(s[:, None], away, 0.0, 0.0), -1)
-    return ribbon('terrain', points, normals, values, strips, s, np.ones(rows - 1, bool), 0)
-
-
 def wall(road: Road, s: np.ndarray, t: float, height: float, pattern: int,
          base: float | np.ndarray = -0.1, keep: np.ndarray | None = None) -> Surface:
     """Return a wall along a road; `pattern` as in the wall shader."""
@@ -184,7 +149,7 @@ def wall(road: Road, s: np.ndarray, t: float, height: float, pattern: int,
     values[:, 1, 1] = height
     values[..., 2], values[..., 3] = pattern, height
     keep = np.ones(len(s) - 1, bool) if keep is None else keep
-    return ribbon('wall', points, _sideways(road, s, -np.sign(t) or 1.0, 2), values, ((0, 1),), s,
+    return ribbon('wall', points, sideways(road, s, -np.sign(t) or 1.0, 2), values, ((0, 1),), s,
                   keep, 0)
 
 
