@@ -81,9 +81,14 @@ $(MADE):
 	@[ '$(MODE)' != wheels ] || [ "$$(uname -sm)" = 'Linux x86_64' ] || { \
 		echo "make: ROS 2 wheels exist for x86-64 Linux only, and this is $$(uname -sm):" \
 		'install ROS 2 Jazzy or newer, source its setup.bash, and run make again'; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo 'make: $(PYTHON) cannot make virtual environments; run' \
-		'`sudo apt-get install python3-venv`, then make again'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+				--no-install-recommends python3-venv > /dev/null; \
+		else \
+			echo 'make: $(PYTHON) cannot make virtual environments; run' \
+				'`sudo apt-get install python3-venv`, then make again'; exit 1; \
+		fi
 	@# One made for another ROS would mix two of them.
 	@if compgen -G '$(VENV)/.made-*' > /dev/null; then rm -rf $(VENV); fi
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
