@@ -50,6 +50,7 @@ class ForecastNode(LifecycleNode):
 
     def __init__(self, name: str = 'forecast', **options: Any) -> None:
         super().__init__(name, **options)
+        self._survive_impossible_transitions()
         declare_parameters(self)
         self._statistics = Statistics()
         self._state = 'unconfigured'
@@ -106,6 +107,9 @@ class ForecastNode(LifecycleNode):
         """Unsubscribe, stop the worker and forget the context."""
         self._stop()
         self._state = 'inactive'
+        if self._processor is not None:
+            self._processor.request_reset('the node was deactivated')
+            self._processor.camera = None
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -153,6 +157,20 @@ class ForecastNode(LifecycleNode):
             self.get_logger().info, self._warn, self._error)
         self._manifest = manifest
 
+    def _survive_impossible_transitions(self) -> None:
+        """Refuse a transition that does not fit the state; rclpy alone lets it end the process."""
+        change_state = self._service_change_state.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:   # rclpy's RCLError is one
+                self.get_logger().error(f'transition refused while {self._state}: {error}')
+                response.success = False
+                return response
+
+        self._service_change_state.callback = guarded
+
     def _refuse_transition(self, transition: str, error: str) -> TransitionCallbackReturn:
         self._release()
         self._startup_error = f'{transition} failed: {" ".join(error.split())}'
@@ -167,10 +185,6 @@ class ForecastNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-        if self._processor is not None and self._state == 'active':
-            self._processor.request_reset('the node was deactivated')
-            self._processor.camera = None
-            self._statistics.start()
 
     def _release(self) -> None:
         self._processor = None

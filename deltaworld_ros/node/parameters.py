@@ -12,7 +12,6 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -26,14 +25,12 @@ def declare_parameters(node: Node) -> None:
 
     Raise `UserError` that states the accepted values where the start-up value is refused.
     """
-    node.add_on_set_parameters_callback(_refuse_bad_values)
     for row in PARAMETERS:
-        try:
-            node.declare_parameter(row.name, row.default, _descriptor(row))
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            given = str(error).rpartition(':')[0].partition('Reason: ')[2] or str(error)
-            raise UserError(given if 'accepted' in given else
-                            f'{given}; accepted: {row.type_name}, {row.accepted}') from None
+        # Without type and range at first: rclpy would refuse a value in words of its own.
+        node.declare_parameter(row.name, row.default, ParameterDescriptor(dynamic_typing=True))
+        row.check(parameter(node, row.name))
+        node.set_descriptor(row.name, _descriptor(row))
+    node.add_on_set_parameters_callback(_refuse_bad_values)
 
 
 def parameter(node: Node, name: str) -> Any:
@@ -54,6 +51,7 @@ def _refuse_bad_values(changes: list[Parameter]) -> SetParametersResult:
 
 def _descriptor(row: ParameterRow) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
+        type=Parameter.Type.from_parameter_value(row.default).value,
         description=row.description, read_only=not row.dynamic,
         additional_constraints=f'accepted: {row.accepted}')
     if row.minimum is not None and row.maximum is not None:
