@@ -31,7 +31,7 @@ MADE := $(VENV)/.made-$(MODE)
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: install develop train demo test lint clean gpu-test gpu-train gpu-benchmark
+.PHONY: install develop train demo test lint clean gpu gpu-test gpu-train gpu-benchmark
 
 install: $(RUNTIME)  ## what the node, the demo and the evaluation need (no torch)
 
@@ -107,24 +107,33 @@ $(DEVELOPMENT): $(RUNTIME)
 
 COMMA := ,
 
-# These three need an NVIDIA GPU with its driver, and the packages named below in .venv.
-gpu-test gpu-benchmark: needs = a CUDA build of onnxruntime \
-	(.venv/bin/pip install --force-reinstall onnxruntime-gpu)
-gpu-train: needs = a CUDA build of torch (.venv/bin/pip install --force-reinstall torch)
+# These three need an NVIDIA GPU with its driver, and a package that .venv does not have yet.
+gpu-test gpu-benchmark: package = onnxruntime-gpu
+gpu-test gpu-benchmark: check = import onnxruntime; \
+	assert "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+gpu-train: package = torch (a CUDA build)
+gpu-train: check = import torch; assert torch.cuda.is_available()
 
-gpu-test: $(DEVELOPMENT)
-	@$(call require_gpu)
+gpu:
+	@nvidia-smi > /dev/null 2>&1 || { \
+		echo 'make: this needs an NVIDIA GPU with a working driver (nvidia-smi)'; exit 1; }
+
+gpu-test: gpu $(DEVELOPMENT)
+	@$(require_package)
 	$(VENV)/bin/python -m pytest -m gpu
 
-gpu-benchmark: $(RUNTIME)
-	@$(call require_gpu)
-	$(VENV)/bin/deltaworld benchmark
+gpu-benchmark: gpu $(RUNTIME)
+	@$(require_package)
+	$(VENV)/bin/deltaworld benchmark --engine onnxruntime-cuda
 
-gpu-train: $(DEVELOPMENT) $(CLIPS)
-	@$(call require_gpu)
-	$(VENV)/bin/deltaworld train bundle --recipe street-gpu --videos $(CLIPS) --output runs/street-gpu
+# VIDEOS: the folder with the dashcam clips that the recipe names.
+gpu-train: gpu $(DEVELOPMENT)
+	@$(require_package)
+	$(VENV)/bin/deltaworld train bundle --recipe street-gpu --output runs/street-gpu \
+		$(if $(VIDEOS),--videos $(VIDEOS))
 
-define require_gpu
-nvidia-smi > /dev/null 2>&1 || { \
-	echo 'make $@ needs an NVIDIA GPU with a working driver (nvidia-smi), and $(needs)'; exit 1; }
+define require_package
+$(VENV)/bin/python -c '$(check)' 2> /dev/null || { \
+	echo 'make $@ needs $(package): .venv/bin/pip install --force-reinstall' \
+		'$(firstword $(package))'; exit 1; }
 endef

