@@ -160,7 +160,9 @@ class Driving:
         x, y = line[..., 0] - body[..., 0], line[..., 1] - body[..., 1]
         hit = (x * x + y * y < allow[:, None, None]).any(2)
         first = hit.argmax(1)
-        for pair in np.flatnonzero(hit.any(1) & (first > 0)):  # 0: overlaps already
+        # What overlaps already, or a pedestrian beside the vehicle, is not ahead.
+        ahead = np.where(other < count, first > 0, self.reach[first] > length[me] / 2)
+        for pair in np.flatnonzero(hit.any(1) & ahead):
             i, j, k = me[pair], other[pair], first[pair]
             along = self.reach[k] - length[i] / 2 - .8
             if along < gap[i]:

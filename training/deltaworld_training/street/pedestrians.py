@@ -12,7 +12,7 @@ from deltaworld_training.street.layout import CORNER_RADIUS, Layout
 
 WALK, WAIT, CROSS = range(3)
 CHOICES = ('walk', 'wait', 'cross')
-CHOICE_ODDS = (.25, .2, .55)
+CHOICE_ODDS = (.33, .22, .45)
 
 
 @dataclass
@@ -102,8 +102,8 @@ class Walking:
                                    t[:, None] + toward[:, None] * ahead)[..., :2].reshape(-1, 2)
 
     def advance(self, walkers: Pedestrians, time: float, step: float, poses: np.ndarray,
-                speeds: np.ndarray, rng: np.random.Generator) -> None:
-        """Move everyone by one step; vehicles have poses (N, 4) and speeds (N,)."""
+                sizes: np.ndarray, speeds: np.ndarray, rng: np.random.Generator) -> None:
+        """Move everyone by one step; vehicles have poses (N, 4), sizes (N, 2) and speeds (N,)."""
         section = self.layout.main.section
         due = np.flatnonzero((time >= walkers.choice_time) & (walkers.mode != CROSS))
         for i in due.tolist():
@@ -133,6 +133,7 @@ class Walking:
         walkers.yaw = walkers.yaw + np.clip(turn, -4.0 * step, 4.0 * step)
         goal = np.where(walkers.mode == WAIT, 0.0, walkers.pace)
         goal = np.where(np.abs(turn) > .5, 0.0, goal)
+        goal = np.where(crossing & self._blocked(walkers, poses, sizes), 0.0, goal)
         goal = np.where(self._at_corner(walkers) & (walkers.mode == WALK), 0.0, goal)
         walkers.v = walkers.v + np.clip(goal - walkers.v, -3.0 * step, 2.0 * step)
         ds, dt = walkers.velocity()
@@ -142,6 +143,17 @@ class Walking:
         beside = np.sign(walkers.t) * np.maximum(np.abs(walkers.t), kerb_t)
         walkers.t = np.where(walkers.mode == CROSS, walkers.t, beside)
         walkers.stride = walkers.stride + walkers.v * step * 4.3
+
+    def _blocked(self, walkers: Pedestrians, poses: np.ndarray,
+                 sizes: np.ndarray) -> np.ndarray:
+        """Tell who (P,) would walk into the side of a vehicle."""
+        toward = np.sign(walkers.home - walkers.t)
+        next_place = self.layout.main.at(walkers.s, walkers.t + .7 * toward)
+        away = next_place[:, None, :2] - poses[None, :, :2]
+        c, s = np.cos(poses[:, 3]), np.sin(poses[:, 3])
+        along = np.abs(away[..., 0] * c + away[..., 1] * s)
+        aside = np.abs(-away[..., 0] * s + away[..., 1] * c)
+        return np.asarray(((along < sizes[:, 0] / 2 + .5) & (aside < sizes[:, 1] / 2 + .4)).any(1))
 
     def _at_corner(self, walkers: Pedestrians) -> np.ndarray:
         stop = np.zeros(len(walkers), bool)
@@ -153,17 +165,19 @@ class Walking:
 
     def _safe(self, walkers: Pedestrians, i: int, poses: np.ndarray,
               speeds: np.ndarray) -> bool:
-        """Tell whether every vehicle that could reach the crossing line has room to stop."""
+        """Tell whether everyone on the road has room to stop or passes before pedestrian i."""
         main = self.layout.main
-        here = main.at(walkers.s[i], 0.0)[:2]
-        section = main.section
+        here, along = main.at(walkers.s[i], 0.0)[:2], float(main.heading_at(walkers.s[i]))
         away = here - poses[:, :2]
         heading = poses[:, 3]
         ahead = away[:, 0] * np.cos(heading) + away[:, 1] * np.sin(heading)
-        aside = np.abs(-away[:, 0] * np.sin(heading) + away[:, 1] * np.cos(heading))
-        axis = np.abs(np.cos(heading - main.heading_at(walkers.s[i])))
-        coming = (ahead > -9) & (ahead < 70)
-        turning = (axis < .9) & (speeds > .5) & (ahead > -6) & (np.hypot(*away.T) < 24)
-        road = (aside < max(section.left_edge, section.right_edge) + 3) & (axis >= .9)
-        needed = speeds**2 / (2 * 2.5) + speeds * .4 + 5.5
-        return not bool((coming & road & (ahead < needed)).any() or turning.any())
+        lateral = away[:, 0] * np.sin(along) - away[:, 1] * np.cos(along)
+        parallel = np.abs(np.cos(heading - along)) >= .9
+        near = np.hypot(*away.T)
+        turning = ~parallel & (speeds > .5) & (ahead > -6) & (near < 24)
+        edge = max(main.section.left_edge, main.section.right_edge) + 3
+        coming = parallel & (ahead > -6) & (ahead < 70) & (np.abs(lateral) < edge)
+        stops = ahead > speeds**2 / (2 * 2.1) + speeds * .6 + 6.5
+        walk = (np.abs(lateral - walkers.t[i]) - 5.4) / walkers.pace[i]
+        passes = (ahead + 7.0) / np.maximum(speeds, .1) < walk
+        return not bool((coming & ~stops & ~passes).any() or turning.any())

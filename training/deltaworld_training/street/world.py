@@ -107,7 +107,8 @@ class StreetWorld:
         self.driving.decide(vehicles, self.time, rng, self._lanes)
         if len(walkers):
             poses = vehicles.poses(self.routes, self.time)
-            self.walking.advance(walkers, self.time, STEP, poses, vehicles.v, rng)
+            sizes = np.stack([vehicles.length, vehicles.width], 1)
+            self.walking.advance(walkers, self.time, STEP, poses, sizes, vehicles.v, rng)
         self.driving.advance(vehicles, self.time, self.walking.obstacles(walkers))
         self._shake(rng.normal(size=2))
         self.time += STEP
