@@ -184,7 +184,9 @@ def replay(
     camera_info_topic: Annotated[str | None, typer.Option(
         help='Publish camera_info on this topic instead.')] = None,
     wait: Annotated[float, typer.Option(
-        min=0, help='Wait up to this many seconds for a subscriber.')] = 0.0,
+        min=0, help='Wait up to this many seconds for subscribers.')] = 0.0,
+    subscribers: Annotated[int, typer.Option(
+        min=1, help='With --wait: how many nodes must listen to an image topic.')] = 1,
     quiet: Annotated[bool, typer.Option('--quiet', help='No progress bar.')] = False,
 ) -> None:
     """
@@ -200,7 +202,8 @@ def replay(
         count = messages.count
     options = ReplayOptions(
         rate=rate, loop=loop, clock=clock, stamp=stamp.value, image=image,
-        image_topic=image_topic, camera_info_topic=camera_info_topic, wait=wait)
+        image_topic=image_topic, camera_info_topic=camera_info_topic, wait=wait,
+        subscribers=subscribers)
     with _progress(disable=quiet) as progress:
         task = progress.add_task(bag.name, total=None if loop else count)
         run_replay(bag, options, functools.partial(progress.advance, task))

@@ -178,7 +178,7 @@ def test_nobody_listens(listener: Listener, tmp_path: Path):
     assert process.wait(40) == 1
     assert process.stderr is not None
     assert process.stderr.read() == \
-        'deltaworld: nobody subscribed to /camera/image within 0.5 s\n'
+        'deltaworld: /camera/image has 0 of 1 subscribers after 0.5 s\n'
 
 
 def test_stamps_are_rewritten_in_place(tmp_path: Path):

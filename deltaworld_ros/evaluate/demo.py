@@ -35,7 +35,7 @@ SAMPLE_BAG = Path(__file__).resolve().parent.parent / 'sample' / 'highway'
 DEMO_METRICS = tuple(metric for metric in METRICS if metric.key in ('miou', 'depth_absrel'))
 _READY_SECONDS = 60.0
 # A drive may take this much longer than its recording before it is given up.
-_LATE_SECONDS = 20.0
+_LATE_SECONDS = 40.0
 # After the last image the node is given this long to answer.
 _SETTLE_SECONDS = 1.5
 _SCORE_SECONDS = 60.0
@@ -81,8 +81,8 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
         progress.update(drive, description='driving', total=count)
         started = time.monotonic()
         replay = processes.start('replay', 'deltaworld_ros.cli', [
-            'replay', str(bag), '--image', image_topic, '--stamp', 'now', '--wait', '15',
-            '--quiet'])
+            'replay', str(bag), '--image', image_topic, '--stamp', 'now', '--wait', '30',
+            '--subscribers', '2', '--quiet'])  # the node and the recorder
         limit = _duration(bag) + _LATE_SECONDS
         while replay.poll() is None:
             progress.update(drive, completed=recorder.images)

@@ -24,7 +24,7 @@ from deltaworld_ros.evaluate.bag_messages import BagMessage, CameraMessages, rea
 _TYPES: dict[str, Any] = {IMAGE: Image, COMPRESSED: CompressedImage, CAMERA_INFO: CameraInfo}
 _QUEUE = QoSProfile(depth=10)
 _CLOCK_PERIOD = 0.01
-# After the first subscriber is found, others that start now are given time to be found too.
+# A subscriber that this side has found needs a moment to find this side.
 _SETTLE = 0.5
 
 
@@ -35,7 +35,8 @@ class ReplayOptions:
 
     `rate` is the speed (1 is real time). `stamp` is `bag` to keep the stamps or `now` to shift
     them so that the first is the present time. `image` restricts to one camera, `image_topic` and
-    `camera_info_topic` rename its topics. `wait` is how many seconds to wait for a subscriber.
+    `camera_info_topic` rename its topics. `wait` is how many seconds to wait until an image topic
+    has that number of `subscribers`.
     """
 
     rate: float = 1.0
@@ -46,6 +47,7 @@ class ReplayOptions:
     image_topic: str | None = None
     camera_info_topic: str | None = None
     wait: float = 0.0
+    subscribers: int = 1
 
 
 class ReplayNode(Node):
@@ -64,16 +66,17 @@ class ReplayNode(Node):
         self._first_time = self._first_stamp = self._new_first_stamp = 0
         self._started = 0.0
 
-    def wait_for_subscriber(self) -> None:
-        """Wait until somebody listens to an image; `UserError` when nobody does in time."""
+    def wait_for_subscribers(self) -> None:
+        """Wait until enough nodes listen to an image; `UserError` when they do not in time."""
         images = [self._publishers_by_topic[topic] for topic, kind in self._bag.topics.items()
                   if kind != CAMERA_INFO]
         deadline = time.monotonic() + self._options.wait
-        while not any(one.get_subscription_count() for one in images):
+        while (most := max(one.get_subscription_count() for one in images)) < \
+                self._options.subscribers:
             if time.monotonic() > deadline:
                 raise UserError(
-                    f'nobody subscribed to {", ".join(one.topic_name for one in images)} within '
-                    f'{self._options.wait:g} s')
+                    f'{", ".join(one.topic_name for one in images)} has {most} of '
+                    f'{self._options.subscribers} subscribers after {self._options.wait:g} s')
             time.sleep(0.05)
         time.sleep(_SETTLE)
 
@@ -140,7 +143,7 @@ def replay(path: str | Path, options: ReplayOptions,
         node = ReplayNode(bag, options)
         try:
             if options.wait > 0:
-                node.wait_for_subscriber()
+                node.wait_for_subscribers()
             while rclpy.ok():
                 node.play(advance)
                 if not options.loop:
