@@ -57,7 +57,7 @@ setup(
         'onnxruntime>=1.17',
         'typer>=0.9',
         'rich>=13.0',
-        'rosbags>=0.10',
+        'rosbags>=0.11',
         'rosbags-image>=0.10',
         'jinja2>=3.1',
         'pillow>=10.1',
