@@ -40,7 +40,7 @@ def unproject(frame: Frame) -> np.ndarray:
     """Return the world position (h, w, 3) of each pixel from depth, intrinsics and pose."""
     v, u = np.mgrid[:HEIGHT, :WIDTH]
     rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(frame.intrinsics).T
-    points = rays * frame.depth[..., None]
+    points = rays * np.where(np.isinf(frame.depth), 1e4, frame.depth)[..., None]
     return points @ frame.camera_to_world[:3, :3].T + frame.camera_to_world[:3, 3]
 
 

@@ -45,9 +45,8 @@ def static_footprints(world: StreetWorld) -> list[np.ndarray]:
         if name not in SOLID:
             continue
         for row in table:
-            low = row[2] - 0.0
             ground = world.layout.main.points[:, 2].max()
-            if low > ground + 2.5:
+            if row[2] > ground + 2.5:
                 continue
             length, width = np.array(SOLID[name]) * row[4:6]
             found.append(corners(row[0], row[1], row[3], length, width))

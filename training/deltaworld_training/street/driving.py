@@ -198,7 +198,7 @@ class Driving:
         state = signal[routes.stop_junction[vehicles.path, k], routes.stop_axis[vehicles.path, k]]
         needed = vehicles.v**2 / (2 * 2.8)
         binding = np.isfinite(distance) & ((state == 0) | ((state == 1) & (distance > needed)))
-        binding &= (distance > needed * .55)  # too late to stop: go on
+        binding &= (distance > needed * .55) | (vehicles.v < 2.0)  # else: too late to stop
         result[binding] = distance[binding]
         turning = np.flatnonzero(vehicles.path != vehicles.base)
         entering = np.flatnonzero((state == 2) & (distance < 15) & np.isin(
@@ -212,26 +212,29 @@ class Driving:
                 wait = routes.entry[path] - 1.0 - front[i]
                 group = routes.backward if vehicles.base[i] in routes.forward else routes.forward
                 if wait > -1.5 and self._arrivals(vehicles, pose, routes.paths[path].junction,
-                                                  group, 12.0, 5.5):
+                                                  group, 12.0, 5.5, 13.0):
                     result[i] = min(result[i], max(wait, 0.0))
         for i in entering:  # green, but let those on the main road pass who cannot stop any more
             junction = routes.stop_junction[vehicles.path[i], k[i]]
             if self._arrivals(vehicles, pose, junction, routes.forward + routes.backward, 14.0,
-                              1.5):
+                              1.5, -np.inf):
                 result[i] = max(distance[i], 0.0)
         return result
 
     def _arrivals(self, vehicles: Vehicles, pose: np.ndarray, junction: int, group: list[int],
-                  reach: float, seconds: float) -> bool:
-        """Tell whether vehicles of a lane group are in a junction or arrive within seconds."""
+                  reach: float, seconds: float, standing: float) -> bool:
+        """Tell whether vehicles of a lane group are in a junction or arrive within seconds.
+
+        They arrive `reach` m before its middle; those that stand count only nearer than
+        `standing`.
+        """
         routes = self.routes
         away = routes.middle[junction] - pose[:, :2]
         ahead = away[:, 0] * np.cos(pose[:, 3]) + away[:, 1] * np.sin(pose[:, 3])
         turning = np.array([routes.paths[p].turn == 'left' for p in vehicles.path])
         danger = np.isin(vehicles.base, group) & ~turning & (ahead > -8 - vehicles.length / 2)
         danger &= (ahead - reach) / np.maximum(vehicles.v, 2.0) < seconds
-        if seconds < 3:
-            danger &= vehicles.v > 1.0
+        danger &= (vehicles.v > .5) | (ahead < standing)
         return bool(danger.any())
 
     def _integrate(self, vehicles: Vehicles, time: float, gap: np.ndarray, lead: np.ndarray,

@@ -115,8 +115,8 @@ class Roadside:
         corner = main.section.sidewalk
         for sign, edge in ((1.0, sides[0]), (-1.0, sides[1])):
             s = low
-            while s < high:
-                width, depth = rng.uniform(9, 26), rng.uniform(11, 14)
+            while s < high - 6:
+                width, depth = min(rng.uniform(9, 26), high - s), rng.uniform(11, 14)
                 middle = s + width / 2
                 blocking = [j for j in self.layout.junctions if road is main and abs(middle - j.s)
                             < j.street.section.right_edge + corner + width / 2]

@@ -40,7 +40,7 @@ class Routes:
             curvature = np.abs(np.gradient(path.samples[:, 3]))
             curvature = np.convolve(np.pad(curvature, 1, mode='edge'), [.25, .5, .25], 'valid')
             square = np.minimum(LATERAL_COMFORT / np.maximum(curvature, 1e-4), 1600.0)
-            square[-8:] = 0.0
+            square[-14:] = 0.0  # everyone stops before the end
             ramp = 2 * BRAKING_COMFORT * np.arange(size)
             allowed = np.minimum.accumulate((square + ramp)[::-1])[::-1] - ramp
             self.limit[i, :size] = np.sqrt(np.maximum(allowed, 0.0))
