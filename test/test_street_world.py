@@ -33,28 +33,26 @@ def overlap(a: np.ndarray, b: np.ndarray) -> bool:
 
 def footprints(world: StreetWorld) -> list[np.ndarray]:
     vehicles = world.vehicles
-    poses = vehicles.poses(world.routes, world.time)
+    poses = vehicles.poses(world.routes)
     return [corners(*pose[[0, 1, 3]], length, width)
             for pose, length, width in zip(poses, vehicles.length, vehicles.width, strict=True)]
 
 
 def static_footprints(world: StreetWorld) -> list[np.ndarray]:
-    """Return the footprints of scenery between the height of a bumper and of a car's roof."""
+    """Return the footprints of scenery at the height of a car."""
     found = []
+    road = world.layout.main.points
     for name, table in world.scenery.instances.items():
-        if name not in SOLID:
-            continue
-        for row in table:
-            ground = world.layout.main.points[:, 2].max()
-            if row[2] > ground + 2.5:
-                continue
-            length, width = np.array(SOLID[name]) * row[4:6]
-            found.append(corners(row[0], row[1], row[3], length, width))
+        for row in table if name in SOLID else ():
+            nearest = ((road[:, :2] - row[:2]) ** 2).sum(1).argmin()
+            if row[2] < road[nearest, 2] + 2.5:
+                length, width = np.array(SOLID[name]) * row[4:6]
+                found.append(corners(row[0], row[1], row[3], length, width))
     return found
 
 
 def state_of(world: StreetWorld) -> np.ndarray:
-    return np.concatenate([world.vehicles.poses(world.routes, world.time).ravel(),
+    return np.concatenate([world.vehicles.poses(world.routes).ravel(),
                            world.vehicles.v, world.walkers.s, world.walkers.t,
                            world.ego_camera().ravel()])
 
@@ -106,7 +104,7 @@ def test_the_ego_moves_smoothly():
         poses = []
         for _ in range(50):
             world.step()
-            poses.append(world.vehicles.poses(world.routes, world.time)[0])
+            poses.append(world.vehicles.poses(world.routes)[0])
             assert -3.3 < world.vehicles.a[0] < 2.0
             speeds.append(world.vehicles.v[0])
         track = np.array(poses)
@@ -121,9 +119,9 @@ def test_the_ego_moves_smoothly():
 def test_poses_between_steps_are_continuous():
     world = StreetWorld(7)
     world.step(1.0)
-    before = world.vehicles.poses(world.routes, world.time, 0.1 - 1e-9)
+    before = world.vehicles.poses(world.routes, 0.1 - 1e-9)
     world.step()
-    after = world.vehicles.poses(world.routes, world.time)
+    after = world.vehicles.poses(world.routes)
     # The acceleration changes at the step; what was extrapolated with the old one stays close.
     assert np.hypot(*(before - after)[:, :2].T).max() < 0.02
 
@@ -186,12 +184,12 @@ def test_a_chosen_turn_is_driven(turn, sign):
     world.branch(0, {(agent, 'route'): turn})
     path = world.vehicles.path[agent]
     assert world.routes.paths[path].turn == turn
-    heading = world.vehicles.poses(world.routes, world.time)[agent, 3]
+    heading = world.vehicles.poses(world.routes)[agent, 3]
     for _ in range(400):  # it may have to wait for oncoming traffic or at a red light
         world.step()
         if world.vehicles.s[agent] > world.routes.entry[path] + 30:
             break
-    turned = world.vehicles.poses(world.routes, world.time)[agent, 3] - heading
+    turned = world.vehicles.poses(world.routes)[agent, 3] - heading
     assert (turned + np.pi) % (2 * np.pi) - np.pi == pytest.approx(sign * np.pi / 2, abs=0.3)
 
 

@@ -108,7 +108,7 @@ class Driving:
             if vehicles.path[i] not in group or vehicles.path[i] != vehicles.base[i]:
                 continue
             lane = group.index(int(vehicles.path[i])) + step
-            settled = time - vehicles.shift_time[i] > LANE_CHANGE
+            settled = vehicles.s[i] > vehicles.shift_start[i] + vehicles.shift_length[i]
             if not 0 <= lane < len(group) or vehicles.v[i] < 6 or not settled:
                 return
             if self.next_junction(vehicles, i)[1] < 60:
@@ -127,7 +127,8 @@ class Driving:
             if np.any(np.abs(gap) < room + 7.0 + 3.5 * np.maximum(closing, 0.0)):
                 return
             vehicles.shift[i] = -np.sin(near[3]) * away[0] + np.cos(near[3]) * away[1]
-            vehicles.shift_time[i] = time
+            vehicles.shift_start[i] = s
+            vehicles.shift_length[i] = LANE_CHANGE * vehicles.v[i]
             vehicles.s[i], vehicles.path[i], vehicles.base[i] = s, target, target
             return
 
@@ -141,8 +142,8 @@ class Driving:
                     lead: np.ndarray) -> None:
         """Shorten `gap` and set `lead` where anything else stands or moves on the path ahead."""
         count, length, width = len(vehicles), vehicles.length, vehicles.width
-        pose = vehicles.poses(self.routes, time)
-        offset, _ = vehicles.lateral(time)
+        pose = vehicles.poses(self.routes)
+        offset, _ = vehicles.lateral(vehicles.s)
         # A lane change counts as done 30 m further on.
         fade = np.clip(1.0 - self.reach / 30.0, 0.0, 1.0)[None]
         side = vehicles.side[:, None] + (offset - vehicles.side)[:, None] * fade

@@ -111,7 +111,7 @@ def signal_instances(lamps: tuple[Lamp, ...], signal: np.ndarray) -> np.ndarray:
 def moving_instances(vehicles: Vehicles, walkers: Pedestrians, layout: Layout, routes: Routes,
                      lamps: tuple[Lamp, ...], time: float, ahead: float) -> dict[str, np.ndarray]:
     """Return the instance tables of everything that moves or changes, by mesh."""
-    poses = vehicles.poses(routes, time, ahead)
+    poses = vehicles.poses(routes, ahead)
     cars, kinds = vehicle_instances(vehicles, routes, poses)[1:], vehicles.kind[1:]
     tables = {KINDS[kind]: cars[kinds == kind] for kind in np.unique(kinds)}
     shades, sizes = [poses[1:]], [SIZES[kinds]]

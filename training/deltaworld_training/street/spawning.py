@@ -75,7 +75,7 @@ def spawn_vehicles(layout: Layout, routes: Routes, driving: Driving, time: float
             places.append(_Place(CYCLIST, path, s, rng.uniform(3.5, 6.5), side))
     vehicles = _vehicles([place for place in places if _fits(place, routes)], rng)
     _set_speeds(vehicles, routes, driving, time, rng)
-    vehicles.select(apart(vehicles, routes, time, 2.5))
+    vehicles.select(apart(vehicles, routes, 2.5))
     for _ in range(4):  # nobody starts faster than the gap ahead allows
         gap, lead = driving.same_lane(vehicles)
         vehicles.v = np.minimum(vehicles.v, np.maximum(gap - 2, 0) / 1.4 + .3 * lead)
@@ -98,7 +98,7 @@ def _vehicles(places: list[_Place], rng: np.random.Generator) -> Vehicles:
         kind=np.array([place.kind for place in places]), path=path, base=path.copy(),
         s=np.array([place.s for place in places], float), v=v.copy(), a=np.zeros(count),
         side=np.array([place.side for place in places], float), shift=np.zeros(count),
-        shift_time=np.full(count, -100.0), desired=v.copy(),
+        shift_start=np.full(count, -100.0), shift_length=np.ones(count), desired=v.copy(),
         color=np.stack([vary_paint(rng) for _ in places]), route=np.zeros(count, int),
         decided=np.full(count, -1), event=np.zeros(count, int), event_time=np.zeros(count),
         slow_to=np.zeros(count), slow_until=np.full(count, -100.0), slow_rate=np.ones(count))
@@ -118,9 +118,9 @@ def _set_speeds(vehicles: Vehicles, routes: Routes, driving: Driving, time: floa
     vehicles.v *= rng.uniform(.65, 1.0, len(vehicles))
 
 
-def apart(vehicles: Vehicles, routes: Routes, time: float, margin: float) -> np.ndarray:
+def apart(vehicles: Vehicles, routes: Routes, margin: float) -> np.ndarray:
     """Return a mask (N,) that drops vehicles too near to an earlier one; the ego stays."""
-    circles = discs(vehicles.poses(routes, time), vehicles.length, vehicles.width)
+    circles = discs(vehicles.poses(routes), vehicles.length, vehicles.width)
     keep = np.ones(len(vehicles), bool)
     for i in range(1, len(vehicles)):
         before = np.flatnonzero(keep[:i])

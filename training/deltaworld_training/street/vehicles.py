@@ -22,7 +22,7 @@ CYCLIST = KINDS.index('cyclist')
 EVENTS = ('keep', 'ease', 'brake', 'stop', 'left', 'right')
 KEEP, EASE, BRAKE, STOP, CHANGE_LEFT, CHANGE_RIGHT = range(6)
 ROUTES = ('straight', 'left', 'right')
-LANE_CHANGE = 3.6  # s
+LANE_CHANGE = 3.6  # s at constant speed
 
 
 @dataclass
@@ -37,7 +37,8 @@ class Vehicles:
     a: np.ndarray
     side: np.ndarray  # constant lateral offset (cyclists ride at the edge), m
     shift: np.ndarray  # lateral offset at the start of a lane change, m
-    shift_time: np.ndarray
+    shift_start: np.ndarray  # arc length where it starts, m
+    shift_length: np.ndarray  # m
     desired: np.ndarray  # m/s
     color: np.ndarray
     route: np.ndarray  # index into ROUTES for junction `decided`
@@ -70,22 +71,21 @@ class Vehicles:
         for f in fields(self):
             setattr(self, f.name, getattr(self, f.name)[keep])
 
-    def lateral(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lateral offset (N,) m and its rate (N,) m/s at a time."""
-        u = np.clip((time - self.shift_time) / LANE_CHANGE, 0.0, 1.0)
+    def lateral(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lateral offset (N,) m at arc lengths s, and its slope along the path."""
+        u = np.clip((s - self.shift_start) / self.shift_length, 0.0, 1.0)
         left = 1.0 - u**3 * (10 - 15 * u + 6 * u**2)
-        rate = -30.0 * u**2 * (1 - u) ** 2 / LANE_CHANGE
-        return self.side + self.shift * left, self.shift * rate
+        slope = -30.0 * u**2 * (1 - u) ** 2 / self.shift_length
+        return self.side + self.shift * left, self.shift * slope
 
-    def poses(self, routes: Routes, time: float, ahead: float = 0.0) -> np.ndarray:
-        """Return (N, 4) x, y, z, heading `ahead` seconds after the state's `time`."""
+    def poses(self, routes: Routes, ahead: float = 0.0) -> np.ndarray:
+        """Return (N, 4) x, y, z, heading `ahead` seconds from now."""
         until_rest = -self.v / np.minimum(self.a, -1e-9)
         moving = np.where(self.a < 0, np.minimum(ahead, until_rest), ahead)
         s = self.s + self.v * moving + 0.5 * self.a * moving**2
-        speed = self.v + self.a * moving
-        offset, rate = self.lateral(time + ahead)
+        offset, slope = self.lateral(s)
         pose = routes.pose(self.path, s, offset)
-        pose[:, 3] += np.arctan2(rate, np.maximum(speed, 3.0))
+        pose[:, 3] += np.arctan(slope)
         return pose
 
 

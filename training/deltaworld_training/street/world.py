@@ -93,7 +93,7 @@ class StreetWorld:
             draw_choice(self.walkers, i, self.time, rng)
         for _ in range(_WARM_UP):
             self._advance()
-        self.vehicles.select(apart(self.vehicles, self.routes, self.time, 0.3))
+        self.vehicles.select(apart(self.vehicles, self.routes, 0.3))
 
     @property
     def _lanes(self) -> bool:
@@ -106,7 +106,7 @@ class StreetWorld:
         rng, vehicles, walkers = self._rng, self.vehicles, self.walkers
         self.driving.decide(vehicles, self.time, rng, self._lanes)
         if len(walkers):
-            poses = vehicles.poses(self.routes, self.time)
+            poses = vehicles.poses(self.routes)
             sizes = np.stack([vehicles.length, vehicles.width], 1)
             self.walking.advance(walkers, self.time, STEP, poses, sizes, vehicles.v, rng)
         self.driving.advance(vehicles, self.time, self.walking.obstacles(walkers))
@@ -196,7 +196,7 @@ class StreetWorld:
 
     def choices(self, reach: float = 60.0) -> list[Choice]:
         """Return the hidden intents open now of agents within `reach` m, nearest first."""
-        ego = self.vehicles.poses(self.routes, self.time)[:, :2]
+        ego = self.vehicles.poses(self.routes)[:, :2]
         distance = np.hypot(*(ego - ego[0]).T)
         found: list[tuple[float, Choice]] = []
         for i in np.flatnonzero(distance < reach).tolist():
@@ -229,7 +229,7 @@ class StreetWorld:
 
     def ego_camera(self, ahead: float = 0.0) -> np.ndarray:
         """Return the camera pose (4, 4), optical frame to world, `ahead` seconds from now."""
-        vehicle = self.vehicles.poses(self.routes, self.time, ahead)[0]
+        vehicle = self.vehicles.poses(self.routes, ahead)[0]
         path, s = self.vehicles.path[:1], self.vehicles.s[:1]
         nose, tail = self.routes.pose(path, s + 3)[0], self.routes.pose(path, s - 3)[0]
         pitch, lift, pitch_rate, lift_rate = self.body
