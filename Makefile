@@ -126,11 +126,9 @@ gpu-benchmark: gpu $(RUNTIME)
 	@$(require_package)
 	$(VENV)/bin/deltaworld benchmark --engine onnxruntime-cuda
 
-# VIDEOS: the folder with the dashcam clips that the recipe names.
-gpu-train: gpu $(DEVELOPMENT)
+gpu-train: gpu $(DEVELOPMENT) $(CLIPS)
 	@$(require_package)
-	$(VENV)/bin/deltaworld train bundle --recipe street-gpu --output runs/street-gpu \
-		$(if $(VIDEOS),--videos $(VIDEOS))
+	$(VENV)/bin/deltaworld train bundle --recipe street-gpu --videos $(CLIPS) --output runs/street-gpu
 
 define require_package
 $(VENV)/bin/python -c '$(check)' 2> /dev/null || { \
