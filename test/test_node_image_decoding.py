@@ -118,6 +118,20 @@ def test_large_jpegs_are_decoded_no_smaller_than_needed(
         assert np.abs(pixel.astype(int) - COLOURS[colour]).max() <= 8
 
 
+@pytest.mark.parametrize('encoding', ['rgb8', 'bgra8', 'mono16', 'bayer_rggb8', 'uyvy'])
+def test_large_raw_images_are_averaged_where_less_is_enough(encoding: str) -> None:
+    data = encode(encoding)
+    if '16' in encoding:
+        data = data.astype('<u2') << 8
+    image = decode_image(raw(data, encoding, padding=6), (8, 3))
+    factor = 1 if encoding in ('bayer_rggb8', 'uyvy') else 4
+    assert image.rgb.shape == (HEIGHT // factor, WIDTH // factor, 3)
+    assert (image.width, image.height) == (WIDTH, HEIGHT)
+    for (row, column), colour in zip(MIDDLES, COLOURS, strict=True):
+        expected = np.repeat(colour[1], 3) if encoding == 'mono16' else colour
+        assert np.abs(image.rgb[row // factor, column // factor] - expected.astype(int)).max() <= 3
+
+
 def broken_raw(**changes: Any) -> Any:
     message = raw(picture(), 'rgb8')
     for name, value in changes.items():

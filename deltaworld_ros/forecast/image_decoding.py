@@ -60,6 +60,8 @@ _RAW: dict[str, tuple[int, int, int | None]] = {
     'yuv422_yuy2': (1, 2, cv2.COLOR_YUV2RGB_YUY2),
 }
 ENCODINGS = tuple(_RAW)
+# Neighbouring values of these differ in meaning: they cannot be averaged before conversion.
+_SUBSAMPLED = ('bayer', 'uyvy', 'yuv', 'yuyv')
 
 _JPEG_START = b'\xff\xd8'
 _JPEG_END = b'\xff\xd9'
@@ -72,17 +74,17 @@ def decode_image(message: Any, needed: tuple[int, int] | None = None) -> Decoded
     """
     Decode a sensor_msgs Image or CompressedImage to RGB.
 
-    Where an array of at least `needed` (width, height) pixels is enough, a JPEG is decoded at a
+    Where an array of at least `needed` (width, height) pixels is enough, the image may come at a
     half or a quarter of its size, which is much faster. 16-bit channels keep their upper 8 bits.
     The array may share the message's memory: do not write into it. Raise `UserError` in one line
     for whatever cannot be decoded.
     """
     if hasattr(message, 'encoding'):
-        return _decode_raw(message)
+        return _decode_raw(message, needed)
     return _decode_compressed(message, needed)
 
 
-def _decode_raw(message: Any) -> DecodedImage:
+def _decode_raw(message: Any, needed: tuple[int, int] | None) -> DecodedImage:
     width, height, step = int(message.width), int(message.height), int(message.step)
     if message.encoding not in _RAW:
         raise UserError(f'image encoding {message.encoding[:40]!r} is unknown; accepted: '
@@ -105,6 +107,8 @@ def _decode_raw(message: Any) -> DecodedImage:
         order = '>' if message.is_bigendian else '<'
         rows = (np.ascontiguousarray(rows).view(f'{order}u2') >> 8).astype(np.uint8)
     pixels = rows.reshape(height, width, channels) if channels > 1 else rows
+    if needed is not None and not message.encoding.startswith(_SUBSAMPLED):
+        pixels = _halved(pixels, needed)
     if conversion is None:
         return DecodedImage(pixels, width, height)
     try:
@@ -114,6 +118,17 @@ def _decode_raw(message: Any) -> DecodedImage:
         raise UserError(f'image of {width}x{height} pixels cannot be {message.encoding}; '
                         'that encoding needs an even, larger size') from None
     return DecodedImage(rgb.astype(np.uint8, copy=False), width, height)
+
+
+def _halved(pixels: NDArray[np.uint8], needed: tuple[int, int]) -> NDArray[np.uint8]:
+    """Halve an image by the means of 2x2 pixels as long as it stays as large as needed."""
+    height, width = pixels.shape[:2]
+    while (width % 2 == height % 2 == 0 and width // 2 >= needed[0]
+           and height // 2 >= needed[1]):
+        width, height = width // 2, height // 2
+        halved: Any = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = halved
+    return pixels
 
 
 def _decode_compressed(message: Any, needed: tuple[int, int] | None) -> DecodedImage:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from deltaworld_ros.errors import UserError
 
 _MOST_ROUNDS = 30
+# OpenBLAS computes products of fewer multiplications in the thread that asks.
+_SINGLE_THREADED = 2**18
 
 
 def select_futures(
@@ -52,8 +54,14 @@ def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
     # Centred first: the products lose fewer digits.
     points = points - points.mean(0)
     lengths = np.einsum('id,id->i', points, points)
-    # Not `points @ points.T`: its BLAS threads spin on, and take 50 ms of a core each time.
-    distances = lengths[:, None] + lengths - 2 * np.einsum('id,jd->ij', points, points)
+    # In small products: the threads of large ones spin on, and take 50 ms of a core each time.
+    rows = max(1, _SINGLE_THREADED // points.size)
+    distances = np.empty((len(points), len(points)), np.float32)
+    for start in range(0, len(points), rows):
+        np.matmul(points[start:start + rows], points.T, out=distances[start:start + rows])
+    distances *= -2
+    distances += lengths
+    distances += lengths[:, None]
     np.maximum(distances, 0, out=distances)
     np.fill_diagonal(distances, 0)
     return distances

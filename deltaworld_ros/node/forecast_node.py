@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
@@ -264,7 +265,8 @@ class ForecastNode(LifecycleNode):
         now = time.monotonic()
         recent = {text: moment for text, moment in self._logged.copy().items()
                   if now - moment < REPEATED_LOG_PERIOD}
-        due = line not in recent
+        # After an interrupt the worker may still fail to publish: that is no news.
+        due = line not in recent and self.context.ok()
         if due:
             recent[line] = now
         self._logged = recent
@@ -273,6 +275,8 @@ class ForecastNode(LifecycleNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the forecast node until it is interrupted."""
+    # One frame is too little work to share: OpenCV's threads would only disturb the engine's.
+    cv2.setNumThreads(1)
     rclpy.init(args=arguments)
     node = None
     try:

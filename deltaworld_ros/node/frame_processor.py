@@ -63,25 +63,21 @@ class FrameProcessor:
 
     def process(self, message: Any) -> None:
         """Process one Image or CompressedImage."""
-        started = time.perf_counter()
         try:
-            image = decode_image(
-                message, (self._manifest.image_width, self._manifest.image_height))
+            self._process(message)
         except UserError as error:
             self._statistics.refused(str(error))
             self._error(f'image refused: {error}')
-            return
         # Whatever an engine, a driver or a full device raises must not end the node.
         except Exception as error:
-            self._engine_failed(error)
-            return
-        try:
-            self._process(message, image, started)
-        except Exception as error:
-            self._engine_failed(error)
+            text = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+            self._statistics.engine_failed(text)
+            self._error(f'a frame could not be computed: {text}')
 
-    def _process(self, message: Any, image: DecodedImage, started: float) -> None:
+    def _process(self, message: Any) -> None:
+        started = time.perf_counter()
         manifest = self._manifest
+        image = decode_image(message, (manifest.image_width, manifest.image_height))
         fit = ImageFit(image.rgb.shape[1], image.rgb.shape[0], manifest.image_width,
                        manifest.image_height, self._fit)
         fitted = fit.apply(image.rgb)
@@ -169,8 +165,3 @@ class FrameProcessor:
             'timings_ms': timings,
             'age': age,
         }))
-
-    def _engine_failed(self, error: Exception) -> None:
-        text = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
-        self._statistics.engine_failed(text)
-        self._error(f'a frame could not be computed: {text}')

@@ -21,14 +21,14 @@ UNLABELLED = 255
 
 def image_message(header: Header, pixels: NDArray[Any], kind: str | None = None) -> Image:
     """
-    Make an Image of `pixels` (h, w) or (h, w, channels), uint8 or float32.
+    Make an Image of `pixels` (h, w) or (h, w, channels), which are uint8 or float32.
 
     `kind` names the encoding; without it, it is 8UC<channels> or 32FC<channels>.
     """
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    depth = {'uint8': '8UC', 'float32': '32FC'}[pixels.dtype.name]
+    depth = '8UC' if pixels.dtype == np.uint8 else '32FC'
     message = Image(
         header=header, height=height, width=width, encoding=kind or f'{depth}{channels}',
         is_bigendian=0, step=width * channels * pixels.itemsize)

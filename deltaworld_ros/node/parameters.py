@@ -1,21 +1,15 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Declare the table's parameters on a node and refuse values outside their ranges."""
+"""Declare the table's parameters on a node, with the ranges that rclpy holds changes to."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.parameter_table import PARAMETERS, ParameterRow
 
 
@@ -30,23 +24,11 @@ def declare_parameters(node: Node) -> None:
         node.declare_parameter(row.name, row.default, ParameterDescriptor(dynamic_typing=True))
         row.check(parameter(node, row.name))
         node.set_descriptor(row.name, _descriptor(row))
-    node.add_on_set_parameters_callback(_refuse_bad_values)
 
 
 def parameter(node: Node, name: str) -> Any:
     """Give the value of a declared parameter."""
     return node.get_parameter(name).value
-
-
-def _refuse_bad_values(changes: list[Parameter]) -> SetParametersResult:
-    rows = {row.name: row for row in PARAMETERS}
-    try:
-        for change in changes:
-            if change.name in rows:  # use_sim_time and QoS overrides are rclpy's own
-                rows[change.name].check(change.value)
-    except UserError as error:
-        return SetParametersResult(successful=False, reason=str(error))
-    return SetParametersResult(successful=True)
 
 
 def _descriptor(row: ParameterRow) -> ParameterDescriptor:

@@ -129,7 +129,7 @@ class ForecastPublishers:
         if kind == 'segmentation':
             maps = _enlarge(maps, size, cv2.INTER_NEAREST)
         else:
-            maps = self._metres(_enlarge(maps, size, cv2.INTER_LINEAR), scene.depth_scale)
+            maps = _enlarge(self._metres(maps, scene.depth_scale), size, cv2.INTER_LINEAR)
         # A stack of one future is still a stack: 8UC1, not mono8.
         encoding = None if owner == 'futures' else {'segmentation': 'mono8'}.get(kind)
         return image_message(header, maps, encoding)

@@ -156,27 +156,30 @@ class Client:
         return True
 
     def call(self, kind: Any, service: str, **request: Any) -> Any:
-        """Call a service, again where the answer does not come: it may be called twice."""
+        """Call a service and wait for its answer."""
+        future = self._request(kind, service, request)
+        self.wait(future.done, f'answer of {service}')
+        return future.result()
+
+    def _request(self, kind: Any, service: str, request: dict[str, Any]) -> Any:
         if service not in self._services:
-            self._services[service] = self.node.create_client(kind, f'/forecast/{service}')
-        client = self._services[service]
-        self.wait(client.service_is_ready, f'service {service}')
-        answers: list[Any] = []
+            client = self.node.create_client(kind, f'/forecast/{service}')
+            self._services[service] = client
+            self.wait(client.service_is_ready, f'service {service}')
+            self._connect_service(kind, service)
+        return self._services[service].call_async(kind.Request(**request))
+
+    def _connect_service(self, kind: Any, service: str) -> None:
+        """Call a new service, with an empty request, until an answer comes."""
+        # A server that has not discovered its client yet throws the answer away.
+        empty = {'transition': Transition(label='none such')} if kind is ChangeState else {}
 
         def answered() -> bool:
-            # A server that has not discovered its client yet throws the answer away.
-            future = client.call_async(kind.Request(**request))
-            answers.append(future)
-            return self.spin(future.done, 5.0)
+            return self.spin(self._request(kind, service, empty).done, 5.0)
 
         self.wait(answered, f'answer of {service}')
-        return answers[-1].result()
 
     def change_state(self, transition: str) -> bool:
-        # A transition must not be asked for twice: connect with one that there is not.
-        if 'change_state' not in self._services:
-            assert not self.call(ChangeState, 'change_state',
-                                 transition=Transition(label='none such')).success
         number = getattr(Transition, f'TRANSITION_{transition.upper()}')
         return bool(self.call(ChangeState, 'change_state',
                               transition=Transition(id=number)).success)

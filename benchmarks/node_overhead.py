@@ -1,0 +1,199 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Measure what the node costs beside its graphs: decode, fit, select, resize, publish.
+
+Images of 1280x720 go through the node's own processing, in this process; another process
+subscribes over DDS. The time inside the engine's three graphs is subtracted from each frame. By
+default the graphs are small ones with the sizes of `street-lite0` (inputs, tokens, samples, maps).
+
+    python benchmarks/node_overhead.py
+    python benchmarks/node_overhead.py --bundle street-lite0
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+
+from deltaworld_ros.bundle import Manifest, load_bundle
+from deltaworld_ros.engine import load_engine
+from deltaworld_ros.forecast.forecaster import Forecaster
+from deltaworld_ros.node.camera import read_camera
+from deltaworld_ros.node.frame_processor import FrameProcessor
+from deltaworld_ros.node.messages import image_message
+from deltaworld_ros.node.publishers import ForecastPublishers, lead_name
+from deltaworld_ros.node.statistics import Statistics
+
+WIDTH, HEIGHT = 1280, 720
+FUSED = ('segmentation', 'depth', 'confidence', 'camera_info')
+FUTURES = ('futures/segmentation', 'futures/depth')
+
+
+class TimedEngine:
+    """An engine that adds up the time spent in its graphs."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._engine, name)
+        if name not in ('observe', 'rollout', 'decode'):
+            return attribute
+
+        def timed(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            result = attribute(*arguments)
+            self.seconds += time.perf_counter() - started
+            return result
+
+        return timed
+
+
+class KeptTimings(Statistics):
+    """Statistics that keep each frame's times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[dict[str, float]] = []
+
+    def took(self, timings: Mapping[str, float]) -> None:
+        self.frames.append(dict(timings))
+
+
+def topics(manifest: Manifest, names: tuple[str, ...]) -> list[str]:
+    """List the topics of all leads that have these names."""
+    return [f'/overhead/{lead_name(seconds)}/{name}'
+            for seconds in (0.0, *manifest.leads) for name in names
+            if seconds > 0 or name in ('segmentation', 'depth', 'camera_info', 'view')]
+
+
+def listen(names: list[str]) -> None:
+    """Subscribe to topics until interrupted."""
+    rclpy.init()
+    node = rclpy.create_node('listener')
+    for name in names:
+        kind = CameraInfo if name.endswith('camera_info') else Image
+        node.create_subscription(kind, name, lambda message: None, 5, raw=True)
+    node.create_subscription(String, '/overhead/forecast_info', lambda message: None, 5)
+    try:
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+
+
+def make_messages() -> dict[str, list[Image] | list[CompressedImage]]:
+    """Make a few frames of a moving scene, raw and as JPEG."""
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 255, (60, 120, 3), np.uint8), (WIDTH + 64, HEIGHT),
+                      interpolation=cv2.INTER_CUBIC)
+    frames = [np.ascontiguousarray(wide[:, 8 * n:8 * n + WIDTH]) for n in range(8)]
+    header = CameraInfo().header
+    return {
+        'raw bgr8': [image_message(header, frame, 'bgr8') for frame in frames],
+        'JPEG': [CompressedImage(format='jpeg', data=array.array('B', bytes(
+            cv2.imencode('.jpg', frame, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]))) for frame in frames],
+    }
+
+
+def measure(node: LifecycleNode, bundle: Any, names: tuple[str, ...], frames: int) -> None:
+    """Print the overhead for listeners to the topics with these names."""
+    manifest = bundle.manifest
+    engine = TimedEngine(load_engine(bundle))
+    outputs = ForecastPublishers(node, manifest, manifest.num_futures, False)
+    node.trigger_configure()
+    node.trigger_activate()
+    listener = subprocess.Popen(
+        [sys.executable, str(Path(__file__)), '--listen', *topics(manifest, names)])
+    try:
+        while len(outputs.wanted()) < len(topics(manifest, names)) or not outputs.info_wanted:
+            time.sleep(0.05)
+        for kind, messages in make_messages().items():
+            statistics = KeptTimings()
+            processor = FrameProcessor(
+                Forecaster(engine, manifest), manifest, outputs, statistics, node.get_clock(),
+                'benchmark', 'crop', 320, print, print, print)
+            processor.camera = read_camera(CameraInfo(
+                width=WIDTH, height=HEIGHT, k=[900., 0., 639.5, 0., 900., 359.5, 0., 0., 1.]))
+            overhead, received = [], []
+            stamp = time.time_ns()
+            for number in range(frames):
+                message = messages[number % len(messages)]
+                stamp += round(manifest.stride * 1e9)
+                message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+                data = serialize_message(message)
+                started = time.perf_counter()
+                message = deserialize_message(data, type(message))
+                received.append(1e3 * (time.perf_counter() - started))
+                engine.seconds = 0.0
+                started = time.perf_counter()
+                processor.process(message)
+                overhead.append(1e3 * (time.perf_counter() - started - engine.seconds))
+                time.sleep(0.03)
+            warm = 2 * manifest.context_length
+            stages = {stage: np.median([frame[stage] for frame in statistics.frames[warm:]])
+                      for stage in ('input', 'select', 'output')}
+            print(f'{kind:9} {", ".join(names)}:\n'
+                  f'    overhead {np.median(overhead[warm:]):.2f} ms median, '
+                  f'{np.percentile(overhead[warm:], 95):.2f} ms p95; of the median: '
+                  f'decode and fit {stages["input"]:.2f}, select {stages["select"]:.2f}, '
+                  f'resize and publish {stages["output"]:.2f}; rclpy takes '
+                  f'{np.median(received):.2f} ms more to make the message')
+    finally:
+        listener.terminate()
+        listener.wait()
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        outputs.destroy()
+
+
+def main() -> None:
+    """Measure for listeners to the fused maps, and to everything for machines."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--bundle', help='bundle to run; default: a small one made here')
+    parser.add_argument('--frames', type=int, default=150)
+    parser.add_argument('--listen', nargs='*', help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    if arguments.listen is not None:
+        listen(arguments.listen)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path: str | Path = arguments.bundle
+        if not path:
+            sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test'))
+            from support.tiny_bundle import write_tiny_bundle
+
+            path = write_tiny_bundle(
+                Path(folder) / 'bundle', image_width=320, image_height=192, feature_size=32,
+                token_size=384, noise_size=256, queries='kept', num_samples=256, num_futures=6)
+        bundle = load_bundle(path)
+        cv2.setNumThreads(1)   # as the node does
+        rclpy.init()
+        node = LifecycleNode('overhead')
+        for names in (FUSED, FUSED + FUTURES):
+            measure(node, bundle, names, arguments.frames)
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+if __name__ == '__main__':
+    main()
