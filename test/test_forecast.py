@@ -146,10 +146,13 @@ def test_noise(tmp_path: Path, queries: str) -> None:
     feed(forecaster, bundle)
     forecaster.forecast(futures=False)
     forecaster.forecast(futures=False)
-    first, second = (rollout[3] for rollout in recorder.rollouts)
+    forecaster.sample_futures(512, 6)
+    first, second, drawn = (rollout[3] for rollout in recorder.rollouts)
     assert first.std() == pytest.approx(0.5, rel=0.03)
     assert abs(first.mean()) < 0.02
-    assert not np.array_equal(first, second)
+    # Futures keep their queries from frame to frame; evaluation draws new ones.
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, drawn)
     same = [np.array_equal(first[:, 0], first[:, step]) for step in (1, 2)]
     assert same == [queries == 'kept'] * 2
     # Another draw of the same seed is the same draw.

@@ -75,6 +75,8 @@ class Forecaster:
         self._manifest = manifest
         self._chain = ContextChain(manifest.stride, manifest.context_length, max_gap)
         self._random = np.random.default_rng(seed)
+        # The same queries for every frame: a future keeps its identity from one to the next.
+        self._noise = self._draw_noise(self.num_samples)
         self._observe_ms = 0.0
 
     def observe(self, image: NDArray[np.uint8], stamp: float | int,
@@ -136,7 +138,8 @@ class Forecaster:
         """
         Draw futures from the newest frame and give those chosen, before any decoding.
 
-        Other numbers than the forecaster's own serve evaluation (equal ones: plain sampling).
+        Other numbers than the forecaster's own serve evaluation (equal ones: plain sampling) and
+        draw fresh noise.
 
         Give tokens (K, S, Dz), weights (K,) by descending weight, and the timings so far.
         """
@@ -148,7 +151,7 @@ class Forecaster:
         tokens = np.stack([context[0].anchor_token, *(link.delta_token for link in context[1:])])
         times = relative_times([link.stamp_ns for link in context], m.leads)
         tables = time_tables(times, m.rotary_frequencies)
-        noise = self._draw_noise(num_samples or self.num_samples)
+        noise = self._noise if num_samples is None else self._draw_noise(num_samples)
         rolling = time.perf_counter()
         sampled = self._engine.rollout(tokens, *tables, noise)
         rolled = time.perf_counter()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from typing import Any
@@ -277,6 +278,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the forecast node until it is interrupted."""
     # One frame is too little work to share: OpenCV's threads would only disturb the engine's.
     cv2.setNumThreads(1)
+    # A launch repeats the terminal's Ctrl-C; the second one must not break the orderly end that
+    # rclpy's own handler starts with the first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     rclpy.init(args=arguments)
     node = None
     try:

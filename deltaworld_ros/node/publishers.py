@@ -54,6 +54,8 @@ class ForecastPublishers:
                  publish_each_future: bool) -> None:
         self._node = node
         self._manifest = manifest
+        names = [one.name for one in manifest.classes]
+        self._sky = names.index('sky') if 'sky' in names else None
         self._topics: dict[Topic, Publisher] = {}
         for lead, seconds in enumerate((0.0, *manifest.leads)):
             names = ['segmentation', 'depth', 'camera_info', 'view']
@@ -129,15 +131,20 @@ class ForecastPublishers:
         if kind == 'segmentation':
             maps = _enlarge(maps, size, cv2.INTER_NEAREST)
         else:
-            maps = _enlarge(self._metres(maps, scene.depth_scale), size, cv2.INTER_LINEAR)
+            labels = _maps(forecast, lead, owner, 'segmentation')
+            metres = self._metres(maps, labels, scene.depth_scale)
+            maps = _enlarge(metres, size, cv2.INTER_LINEAR)
         # A stack of one future is still a stack: 8UC1, not mono8.
         encoding = None if owner == 'futures' else {'segmentation': 'mono8'}.get(kind)
         return image_message(header, maps, encoding)
 
-    def _metres(self, depth: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-        """Scale depth to the camera; NaN where it leaves what the bundle can express."""
+    def _metres(self, depth: NDArray[np.float32], labels: NDArray[np.uint8] | None,
+                scale: float) -> NDArray[np.float32]:
+        """Scale depth to the camera; NaN in the sky and outside what the bundle can express."""
         low, high = self._manifest.depth_minimum, self._manifest.depth_maximum
         known = (depth >= low) & (depth <= high)   # False for NaN
+        if self._sky is not None:
+            known &= labels != self._sky
         return np.where(known, depth * np.float32(scale), np.float32(np.nan))
 
 

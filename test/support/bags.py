@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write small real bags for tests: any storage, raw or compressed, with or without ground truth."""
+"""Write small real bags for tests: any storage, raw or compressed, with or without truth."""
 
 from __future__ import annotations
 
