@@ -74,7 +74,8 @@ def test_demo_from_end_to_end(tiny_bundle: Path, tmp_path: Path):
     assert 0 < summary['latency_ms']['p50'] <= summary['latency_ms']['p95']
     assert list(summary['leads']) == ['0.2', '0.4', '0.6']
     last = summary['leads']['0.6']
-    assert set(last['miou']) == set(last['depth_absrel']) == {'fused', 'best_of_k', 'copy_last'}
+    assert set(last['miou']) == set(last['depth_absrel']) == \
+        {'fused', 'best_of_k', 'copy_last'}
     # The tiny bundle forecasts that the fading goes on: brighter is farther, so depth shows it.
     assert last['depth_absrel']['fused'] < last['depth_absrel']['copy_last']
 

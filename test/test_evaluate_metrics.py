@@ -23,6 +23,7 @@ def test_miou_by_hand():
     # Class 0: 1 hit of 2, class 1: 2 hits of 3 and one false, class 2: both; 3 is not in truth.
     np.testing.assert_allclose(score.class_iou(), [1 / 2, 2 / 4, 1, np.nan])
     assert score.miou() == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert score.accuracy() == pytest.approx(5 / 7)
 
 
 def test_miou_pools_over_images_and_equals_brute_force():
@@ -43,6 +44,7 @@ def test_a_prediction_that_is_no_class_counts_as_a_miss():
     score = SegmentationScore(2)
     score.add(np.array([[255, 0]], np.uint8), np.array([[0, 0]], np.uint8))
     assert score.class_iou()[0] == pytest.approx(0.5)
+    assert score.accuracy() == pytest.approx(0.5)
 
 
 def test_weights_act_as_repetitions():
@@ -78,6 +80,7 @@ def test_depth_by_hand():
 
 def test_nothing_to_score_is_nan_and_not_perfect():
     assert np.isnan(SegmentationScore(3).miou())
+    assert np.isnan(SegmentationScore(3).accuracy())
     assert np.isnan(DepthScore(1, 2).rmse())
     assert np.isnan(DepthScore(1, 2).absrel())
     assert np.isnan(FeatureScore().relative())

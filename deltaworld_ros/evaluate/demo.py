@@ -32,7 +32,8 @@ from deltaworld_ros.evaluate.report import Fact, write_report
 from deltaworld_ros.evaluate.tables import METRICS, ScoreTable, score_tables
 
 SAMPLE_BAG = Path(__file__).resolve().parent.parent / 'sample' / 'highway'
-DEMO_METRICS = tuple(metric for metric in METRICS if metric.key in ('miou', 'depth_absrel'))
+DEMO_METRICS = tuple(metric for metric in METRICS
+                     if metric.key in ('miou', 'pixel_accuracy', 'depth_absrel'))
 _READY_SECONDS = 60.0
 # A drive may take this much longer than its recording before it is given up.
 _LATE_SECONDS = 40.0

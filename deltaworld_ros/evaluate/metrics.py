@@ -46,6 +46,11 @@ class SegmentationScore:
         iou = self.class_iou()
         return float(np.nanmean(iou)) if np.isfinite(iou).any() else float('nan')
 
+    def accuracy(self) -> float:
+        """Return the share of the labelled pixels whose class is right."""
+        total = self.confusion.sum() + self.missed.sum()
+        return float(np.trace(self.confusion) / total) if total else float('nan')
+
 
 class DepthScore:
     """Errors of depth maps in metres, pooled over the valid pixels of all images."""

@@ -77,9 +77,10 @@ class _LeadScore:
             self.depth[way].add(depth[way], true_depth)
 
     def result(self) -> dict[str, dict[str, float]]:
-        """Return mIoU and AbsRel by way."""
+        """Return mIoU, share of right pixels and AbsRel by way."""
         return {
             'miou': {way: self.labels[way].miou() for way in WAYS},
+            'pixel_accuracy': {way: self.labels[way].accuracy() for way in WAYS},
             'depth_absrel': {way: self.depth[way].absrel() for way in WAYS},
         }
 

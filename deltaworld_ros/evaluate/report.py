@@ -128,22 +128,23 @@ def _table_view(table: ScoreTable) -> dict[str, Any]:
 
 
 def _verdict(table: ScoreTable) -> list[str]:
-    """Say in words how the forecast compares with the present frame, metric by metric."""
+    """Say in words how the forecast compares with copy-last, metric by metric."""
     rows = {name: dict(zip([metric.key for metric in table.metrics], values, strict=True))
             for name, _, values in table.rows}
-    words = {'miou': ('The classes of the pixels', 'overlap with the truth (mIoU)'),
-             'depth_absrel': ('The distances', 'mean relative error')}
+    words = {'pixel_accuracy': ('share of pixels with the right class', 100, '.1f', ' %'),
+             'miou': ('overlap with the true classes, each counted alike (mIoU)', 1, '.3f', ''),
+             'depth_absrel': ('relative error of the distances', 100, '.1f', ' %')}
     sentences = []
     for metric in table.metrics:
         own, still = rows['fused'][metric.key], rows['copy_last'][metric.key]
         if metric.key not in words or own is None or still is None:
             continue
         better = own > still if metric.higher_is_better else own < still
-        judged = 'better' if better else 'equal' if own == still else 'worse'
-        what, unit = words[metric.key]
-        sentences.append(f'{what} forecast {table.lead} s ahead are {judged} than in the picture '
-                         f'that simply stays the same: {unit} {own:.3f} against {still:.3f}.'
-                         .replace('equal than', 'as good as'))
+        judged = 'better than' if better else 'equal to' if own == still else 'worse than'
+        what, factor, digits, unit = words[metric.key]
+        sentences.append(
+            f'{what[0].upper()}{what[1:]}, {table.lead} s ahead: {factor * own:{digits}}{unit}, '
+            f'{judged} copy last with {factor * still:{digits}}{unit}.')
     return sentences
 
 

@@ -66,6 +66,7 @@ class LeadScore:
         return {
             'feature_error': {name: one.feature.relative() for name, one in columns},
             'miou': {name: one.labels.miou() for name, one in columns},
+            'pixel_accuracy': {name: one.labels.accuracy() for name, one in columns},
             'depth_rmse': {name: one.depth.rmse() for name, one in columns},
             'depth_absrel': {name: one.depth.absrel() for name, one in columns},
             'depth_delta1': {name: one.depth.delta1() for name, one in columns},

@@ -40,6 +40,7 @@ class ScoreTable:
 METRICS = (
     Metric('feature_error', 'feature error', False),
     Metric('miou', 'mIoU', True),
+    Metric('pixel_accuracy', 'right pixels', True),
     Metric('depth_rmse', 'depth RMSE (m)', False, 2),
     Metric('depth_absrel', 'depth AbsRel', False),
     Metric('depth_delta1', 'depth <1.25', True),
