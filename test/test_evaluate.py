@@ -134,8 +134,9 @@ def test_scores_equal_a_naive_evaluation(engine, bundle, tmp_path):
                 ('fused', chosen['fused_labels'][3], chosen['fused_depth'][3]),
                 ('best_of_20', plain['labels'][best, 2], plain['depth'][best, 2]),
                 ('copy_last', present.fused_labels[0], present.fused_depth[0])):
+            sky = came.fused_labels[0] == 2
             pairs[name].append((labels, came.fused_labels[0]))
-            depths[name].append((depth, came.fused_depth[0]))
+            depths[name].append((depth, np.where(sky, np.nan, came.fused_depth[0])))
 
     assert result['forecasts'] == count == 16 - 3 - 3
     scores = result['leads']['0.6']

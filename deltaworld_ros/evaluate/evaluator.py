@@ -69,6 +69,8 @@ class Evaluator:
                  max_forecasts: int | None = None, moments: int = 0) -> None:
         self.problems: list[str] = []
         self._manifest = bundle.manifest
+        names = [entry.name for entry in bundle.manifest.classes]
+        self._sky = names.index('sky') if 'sky' in names else None
         self._engine = engine
         self._seed, self._every, self._max_forecasts = seed, every, max_forecasts
         self._moments = MomentKeeper(moments)
@@ -246,8 +248,10 @@ class Evaluator:
         """Return true labels and metres: the bag's, else what the heads see in the true frame."""
         for name, given in (('labels', seen.labels), ('depth', seen.depth)):
             self._truth_kinds[name].add('pseudo' if given is None else 'ground_truth')
+        # The sky has no depth: what the heads say there is not published either.
+        depth = np.where(oracle.labels == self._sky, np.nan, oracle.depth * seen.scale)
         return (oracle.labels if seen.labels is None else seen.labels,
-                oracle.depth * seen.scale if seen.depth is None else seen.depth)
+                depth if seen.depth is None else seen.depth)
 
     def _heads(self, seen: Seen) -> Candidate:
         if seen.heads is None:
