@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
         drive = progress.add_task('starting the node', total=None)
         processes.start('node', 'deltaworld_ros.node.forecast_node', _node_arguments(
             loaded, image_topic, info_topic))
-        recorder = _Recorder(processes, image_topic, recording)
+        recorder = _Recorder(processes, image_topic, loaded.manifest.leads, recording)
         recorder.wait_until_ready()
         progress.update(drive, description='driving', total=count)
         started = time.monotonic()
@@ -109,12 +109,14 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
 class _Recorder:
     """The recorder's process and what it tells."""
 
-    def __init__(self, processes: Processes, image_topic: str, folder: Path) -> None:
+    def __init__(self, processes: Processes, image_topic: str, leads: Sequence[float],
+                 folder: Path) -> None:
         self.images = 0
         self._processes = processes
         self._ready = threading.Event()
         self._error = ''
-        arguments = ['--image-topic', image_topic, '--output', str(folder)]
+        arguments = ['--image-topic', image_topic, '--output', str(folder), '--leads',
+                     *(f'{lead:g}' for lead in leads)]
         if image_topic.endswith('/compressed'):
             arguments.append('--compressed')
         self._process = processes.start(

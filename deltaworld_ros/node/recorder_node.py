@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -41,23 +40,31 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class RecorderNode(Node):
-    """Records the images and all that the forecast node publishes for them."""
+    """Records the images and all that the forecast node publishes for them at some leads (s)."""
 
-    def __init__(self, forecast_node: str, image_topic: str, compressed: bool) -> None:
+    def __init__(self, forecast_node: str, image_topic: str, compressed: bool,
+                 leads: list[float]) -> None:
         super().__init__('forecast_recorder')
         self.published: dict[int, Published] = {}
-        self.leads: list[float] = []
+        self.leads = leads
         self.classes: list[dict[str, Any]] = []
         self._messages: dict[int, Any] = {}
-        self._forecast_node = forecast_node.rstrip('/')
         self._image_topic = image_topic
+        self._map_topics: list[str] = []
         self._told_ready = False
         self.create_subscription(
             CompressedImage if compressed else Image, image_topic, self._take_image, _QUEUE)
         self.create_subscription(
-            String, f'{self._forecast_node}/forecast_info', self._take_info, _QUEUE)
+            String, f'{forecast_node}/forecast_info', self._take_info, _QUEUE)
         self.create_subscription(
-            String, f'{self._forecast_node}/label_info', self._take_labels, _LATCHED)
+            String, f'{forecast_node}/label_info', self._take_labels, _LATCHED)
+        for lead in (0, *(round(1000 * lead) for lead in leads)):
+            for name in _MAPS if lead else _MAPS[:2]:
+                self._map_topics.append(f'{forecast_node}/lead_{lead}ms/{name}')
+                self.create_subscription(
+                    Image, self._map_topics[-1],
+                    lambda message, lead=lead, name=name: self._take_map(message, lead, name),
+                    _QUEUE)
         self.create_timer(0.25, self._report)
 
     def images(self) -> None:
@@ -72,30 +79,14 @@ class RecorderNode(Node):
                 one.image = fit.apply(rgb)
 
     def _report(self) -> None:
-        """Tell the progress; find the node's topics first."""
-        if not self.leads:
-            self._subscribe_to_leads()
-        # Besides this recorder the forecast node must listen to the camera.
-        if not self._told_ready and self.leads and self.classes \
-                and self.count_subscribers(self._image_topic) > 1:
+        """Tell the progress, and once that the node publishes everything and listens itself."""
+        if not self._told_ready and self.classes \
+                and self.count_subscribers(self._image_topic) > 1 \
+                and all(self.count_publishers(topic) for topic in self._map_topics):
             self._told_ready = True
             tell(state='ready')
         tell(images=len(self._messages),
              forecasts=sum(one.forecast_time is not None for one in self.published.values()))
-
-    def _subscribe_to_leads(self) -> None:
-        pattern = re.compile(re.escape(self._forecast_node) + r'/lead_(\d+)ms/segmentation')
-        names = [name for name, _ in self.get_topic_names_and_types()]
-        found = sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name)))
-        if not found or found[0] != 0 or len(found) < 2:
-            return
-        for lead in found:
-            for name in _MAPS if lead else _MAPS[:2]:
-                self.create_subscription(
-                    Image, f'{self._forecast_node}/lead_{lead}ms/{name}',
-                    lambda message, lead=lead, name=name: self._take_map(message, lead, name),
-                    _QUEUE)
-        self.leads = [lead / 1000 for lead in found[1:]]
 
     def _entry(self, stamp: int) -> Published:
         return self.published.setdefault(stamp, Published())
@@ -145,13 +136,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Record until interrupted, then write the result; exit code 1 where nothing was scored."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--node', default='/forecast', help='full name of the forecast node')
+    parser.add_argument('--leads', type=float, nargs='+', required=True, help='in seconds')
     parser.add_argument('--image-topic', required=True)
     parser.add_argument('--compressed', action='store_true')
     parser.add_argument('--output', type=Path, required=True)
     parser.add_argument('--moments', type=int, default=6)
     options = parser.parse_args(arguments)
     rclpy.init(args=[])
-    node = RecorderNode(options.node, options.image_topic, options.compressed)
+    node = RecorderNode(options.node, options.image_topic, options.compressed, options.leads)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
