@@ -222,7 +222,8 @@ def _write(output: Path, recording: Path, bundle: Bundle, bag: Path) -> DemoResu
     latency = summary['latency_ms']
     facts = [
         Fact(f'{summary["forecasts"]}', 'forecasts',
-             f'of {summary["images"]} pictures; the first second only fills the memory'),
+             f'of {summary["images"]} pictures; for {summary["scored"]} of them the node also saw '
+             'the pictures that show what came'),
         Fact(f'{summary["rate_hz"]:.1f} per second', 'rate',
              f'{summary["dropped"]} pictures were passed over to stay up to date'),
         Fact(f'{latency["p50"]:.0f} ms', 'from picture to forecast',
