@@ -87,7 +87,8 @@ def demo(
         console.print(rich_table(table))
     summary, latency = result.summary, result.summary['latency_ms']
     console.print(
-        f'{summary["forecasts"]} forecasts ({summary["scored"]} scored) at {summary["rate_hz"]:.1f} a second, '
+        f'{summary["forecasts"]} forecasts ({summary["scored"]} scored) '
+        f'at {summary["rate_hz"]:.1f} a second, '
         f'{latency["p50"]:.0f} ms after their picture (95 % within {latency["p95"]:.0f} ms), '
         f'{summary["dropped"]} pictures dropped')
     console.print(f'Report: {result.report}', soft_wrap=True)
