@@ -82,6 +82,8 @@ def test_manifest_round_trip(folder: Path) -> None:
 def test_find_bundle_by_shipped_name(
         tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('deltaworld_ros.bundle.load.BUNDLES_FOLDER', tmp_path / 'bundles')
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
     with pytest.raises(UserError, match=r'shipped bundle \(none\)'):
         find_bundle('tiny')
     shutil.copytree(tiny_bundle, tmp_path / 'bundles' / 'tiny')

@@ -29,7 +29,7 @@ def small_recipe() -> Recipe:
     tokenizer.batch, tokenizer.steps, tokenizer.warm_up = 4, 6, 2
     predictor.size, predictor.heads, predictor.layers, predictor.mlp_size = 64, 1, 2, 64
     predictor.batch, predictor.steps, predictor.warm_up, predictor.candidates = 4, 6, 2, 8
-    recipe.heads.batch, recipe.heads.steps = 4, 6
+    recipe.heads.batch, recipe.heads.steps = 8, 200
     recipe.forecast.selection_dimensions = 16
     return recipe
 
