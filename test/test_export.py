@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from support.network_bundle import random_networks, small_recipe, write_network_bundle
 
 from deltaworld_ros.bundle.graphs import graph_modules
@@ -91,6 +92,23 @@ def test_dynamic_axes(bundle: Bundle, batch: int, samples: int, futures: int) ->
                 cosine = (output * reference).sum() / np.sqrt(
                     np.square(output).sum() * np.square(reference).sum())
                 assert cosine > 0.999, info.name
+
+
+def test_maps_are_resized_bilinearly() -> None:
+    """The graph's upsampling equals torch's."""
+    recipe = small_recipe()
+    manifest = bundle_manifest(recipe)
+    networks = random_networks(recipe)
+    decode = graph_modules(networks, manifest)['decode']
+    features = torch.randn(2, manifest.num_patches, manifest.feature_size)
+    maps = features.transpose(1, 2).unflatten(2, recipe.grid)
+    with torch.no_grad():
+        labels, depth = decode.heads(features)
+        size = (manifest.map_height, manifest.map_width)
+        logits = F.interpolate(networks.segmentation(maps), size=size, mode='bilinear')
+        expected = F.interpolate(networks.depth(maps), size=size, mode='bilinear')[:, 0]
+    assert (labels == logits.argmax(1)).float().mean() > 0.999
+    assert torch.allclose(depth, expected, rtol=1e-4)
 
 
 def test_fused_maps_are_those_of_the_mean_features() -> None:

@@ -31,7 +31,6 @@ ROSDEP_KEYS = {
     'pillow': 'python3-pil',
     'pyyaml': 'python3-yaml',
     'rosbags': 'python3-rosbags-pip',
-    'rosbags-image': 'cv_bridge',  # which ROS installations have, and which does the same
 }
 
 

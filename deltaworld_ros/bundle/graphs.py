@@ -61,8 +61,16 @@ class RolloutGraph(nn.Module):
         return self.world.rollout(tokens, (rotary_cos, rotary_sin), noise)
 
 
+def linear_weights(size: int, target: int) -> Tensor:
+    """Return the matrix (size, target) that resizes an axis linearly, as images are resized."""
+    return F.interpolate(torch.eye(size)[None], size=target, mode='linear')[0]
+
+
 class DecodeGraph(nn.Module):
     """The newest features and K futures' tokens to maps of each future and of their mean."""
+
+    upsample_rows: Tensor
+    upsample_columns: Tensor
 
     def __init__(
         self, tokenizer: Tokenizer, segmentation: SegmentationHead, depth: DepthHead,
@@ -74,16 +82,18 @@ class DecodeGraph(nn.Module):
         self.segmentation = segmentation
         self.depth = depth
         self.grid = grid
-        self.map_size = map_size
+        self.register_buffer('upsample_rows', linear_weights(grid[0], map_size[0]).T.contiguous())
+        self.register_buffer('upsample_columns', linear_weights(grid[1], map_size[1]))
 
     def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (n, N, D) to labels (n, a, b) uint8 and depth (n, a, b) in metres."""
         maps = features.transpose(1, 2).unflatten(2, self.grid)
-        logits = F.interpolate(
-            self.segmentation(maps), size=self.map_size, mode='bilinear', align_corners=False)
-        depth = F.interpolate(
-            self.depth(maps), size=self.map_size, mode='bilinear', align_corners=False)
-        return logits.argmax(1).to(torch.uint8), depth[:, 0]
+        logits = self._upsample(self.segmentation(maps))
+        return logits.argmax(1).to(torch.uint8), self._upsample(self.depth(maps))[:, 0]
+
+    def _upsample(self, maps: Tensor) -> Tensor:
+        # Two small products are several times faster on CPUs than the resize operator.
+        return self.upsample_rows @ (maps @ self.upsample_columns)
 
     def forward(
         self, features: Tensor, tokens: Tensor, weights: Tensor,
