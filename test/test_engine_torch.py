@@ -18,6 +18,7 @@ from support.tiny_bundle import fading_frames
 from deltaworld_ros.bundle import load_bundle, write_manifest
 from deltaworld_ros.engine import EngineUnavailable, check_parity, load_engine
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
+from deltaworld_ros.errors import UserError
 
 torch = pytest.importorskip('torch')
 torch_engine = pytest.importorskip('deltaworld_ros.engine.torch_engine')
@@ -182,5 +183,5 @@ def test_resize_of_another_kind_is_refused(tmp_path: Path) -> None:
         [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), 'scales')])
     onnx.save(helper.make_model(graph), tmp_path / 'graph.onnx')
     ours = torch_engine.TorchGraph(tmp_path / 'graph.onnx', torch.device('cpu'))
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(UserError, match='resizes linearly'):
         ours.run(('y',), x=torch.zeros(1, 1, 2, 2))

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from onnx import TensorProto
 from torch import Tensor
 
+from deltaworld_ros.errors import UserError
+
 # The inputs of a node (None where one is left out) and its attributes give its outputs.
 Operator = Callable[[Sequence[Any], dict[str, Any]], 'Tensor | Sequence[Tensor]']
 
@@ -93,7 +95,7 @@ def _reshape(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
 def _resize(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
     data, _, scales, sizes = (*x, None)[:4]
     if a['mode'] != b'linear' or data.ndim != 4:
-        raise NotImplementedError('Resize of this kind')
+        raise UserError('the torch engine resizes linearly and in two axes only')
     if sizes is None:
         size = [int(data.shape[axis] * scales[axis]) for axis in (2, 3)]
     else:

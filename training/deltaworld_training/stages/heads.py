@@ -3,14 +3,13 @@
 """Train the linear segmentation and depth heads on features of labelled frames."""
 
 import lightning
-import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_training.data.feature_store import UNLABELLED
-from deltaworld_training.stages.tokenizer import cosine_schedule
+from deltaworld_training.stages.optimizer import adamw_with_cosine
 
 
 def as_maps(features: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -54,7 +53,4 @@ class HeadsStage(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with the cosine schedule."""
         rate, steps = self.settings
-        optimizer = torch.optim.AdamW(self.parameters(), rate, weight_decay=1e-3)
-        schedule = cosine_schedule(optimizer, steps, 50)
-        return {
-            'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+        return adamw_with_cosine(self.parameters(), rate, 1e-3, steps, 50)

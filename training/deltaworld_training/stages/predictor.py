@@ -12,7 +12,7 @@ from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.rotary import time_frequencies, time_table
 from deltaworld_training.data.feature_store import FeatureStore
-from deltaworld_training.stages.tokenizer import cosine_schedule
+from deltaworld_training.stages.optimizer import adamw_with_cosine
 
 NOISE_STD = 0.02
 
@@ -102,9 +102,4 @@ class PredictorStage(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with the cosine schedule."""
-        rate, weight_decay, steps, warm_up = self.settings
-        optimizer = torch.optim.AdamW(
-            self.world.parameters(), rate, betas=(0.9, 0.95), weight_decay=weight_decay)
-        schedule = cosine_schedule(optimizer, steps, warm_up)
-        return {
-            'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+        return adamw_with_cosine(self.world.parameters(), *self.settings)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the compact tokenizer: chained reconstruction of a window's frames."""
 
-import math
-
 import lightning
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok, LinearCode
 from deltaworld_training.data.feature_store import FeatureStore
+from deltaworld_training.stages.optimizer import adamw_with_cosine
 
 
 def pooled_maps(tokenizer: CompactDeltaTok, features: np.ndarray) -> Tensor:
@@ -57,18 +56,6 @@ def fit_codes(
     fit_linear_code(tokenizer.delta_code, torch.cat(change), centred=False)
 
 
-def cosine_schedule(
-    optimizer: torch.optim.Optimizer, steps: int, warm_up: int,
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Rise linearly over `warm_up` steps, then fall by a cosine to nothing."""
-    def factor(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        progress = min(1.0, (step - warm_up) / max(1, steps - warm_up))
-        return 0.5 * (1.0 + math.cos(math.pi * progress))
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
 class TokenizerStage(lightning.LightningModule):
     """
     Minimise the mean squared error of frames decoded one on top of the other.
@@ -96,12 +83,7 @@ class TokenizerStage(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with the cosine schedule."""
-        rate, weight_decay, steps, warm_up = self.settings
-        optimizer = torch.optim.AdamW(
-            self.tokenizer.parameters(), rate, betas=(0.9, 0.95), weight_decay=weight_decay)
-        schedule = cosine_schedule(optimizer, steps, warm_up)
-        return {
-            'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+        return adamw_with_cosine(self.tokenizer.parameters(), *self.settings)
 
 
 def chained_error(tokenizer: CompactDeltaTok, features: Tensor) -> tuple[Tensor, list[Tensor]]:

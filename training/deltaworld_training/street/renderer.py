@@ -14,7 +14,7 @@ os.environ.setdefault('LP_NUM_THREADS', '0')
 
 import moderngl
 
-from deltaworld_training.street import shaders, surfaces
+from deltaworld_training.street import object_shaders, shaders, surfaces
 from deltaworld_training.street.appearance import Appearance, noise_texture
 from deltaworld_training.street.meshes import build_meshes
 from deltaworld_training.street.world import StreetWorld
@@ -72,11 +72,11 @@ class Renderer:
             'pavement': gl.program(shaders.GROUND_VERTEX, shaders.PAVEMENT_FRAGMENT),
             'terrain': gl.program(shaders.GROUND_VERTEX, shaders.TERRAIN_FRAGMENT),
             'wall': gl.program(shaders.GROUND_VERTEX, shaders.WALL_FRAGMENT),
-            'vehicle': gl.program(shaders.OBJECT_VERTEX, shaders.VEHICLE_FRAGMENT),
-            'prop': gl.program(shaders.OBJECT_VERTEX, shaders.PROP_FRAGMENT),
-            'building': gl.program(shaders.OBJECT_VERTEX, shaders.BUILDING_FRAGMENT),
-            'tree': gl.program(shaders.TREE_VERTEX, shaders.TREE_FRAGMENT),
-            'shadow': gl.program(shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT),
+            'vehicle': gl.program(object_shaders.OBJECT_VERTEX, object_shaders.VEHICLE_FRAGMENT),
+            'prop': gl.program(object_shaders.OBJECT_VERTEX, object_shaders.PROP_FRAGMENT),
+            'building': gl.program(object_shaders.OBJECT_VERTEX, object_shaders.BUILDING_FRAGMENT),
+            'tree': gl.program(object_shaders.TREE_VERTEX, object_shaders.TREE_FRAGMENT),
+            'shadow': gl.program(object_shaders.SHADOW_VERTEX, object_shaders.SHADOW_FRAGMENT),
         }
         self._instances = gl.buffer(reserve=14 * 4 * MOST_INSTANCES, dynamic=True)
         self._meshes: dict[str, tuple[moderngl.VertexArray, str]] = {}
