@@ -192,15 +192,22 @@ def test_one_output_for_each_input_to_every_kind_of_subscriber(client: Client) -
     best_effort = client.subscribe(Image, 'lead_600ms/segmentation', qos_profile_sensor_data)
     present = client.subscribe(Image, 'lead_0ms/depth')
     client.feed_until(lambda: reliable and best_effort and present, 'first outputs')
+
+    def feed_one() -> None:
+        client.feed()
+        client.wait(lambda: all(
+            messages and header_of(messages[-1])[0] == client.stamp
+            for messages in (reliable, best_effort, present))
+            and client.infos and stamp_of_info(client.infos[-1]) == client.stamp,
+            'outputs of one image')
+
+    feed_one()  # nothing of the images before is on its way any more
     for messages in (reliable, best_effort, present, client.infos):
         messages.clear()
     sent = []
     for _ in range(25):
-        client.feed()
+        feed_one()
         sent.append(client.stamp)
-        client.wait(lambda: all(
-            messages and header_of(messages[-1])[0] == client.stamp
-            for messages in (reliable, best_effort, present)), 'outputs of one image')
     for messages in (reliable, best_effort, present):
         assert [header_of(message)[0] for message in messages] == sent
     assert [stamp_of_info(info) for info in client.infos] == sent
@@ -222,6 +229,8 @@ def test_only_the_present_until_the_context_is_full(client: Client) -> None:
     present = client.subscribe(Image, 'lead_0ms/segmentation')
     ahead = client.subscribe(Image, 'lead_200ms/segmentation')
     client.feed_until(lambda: present and ahead, 'first outputs')
+    client.wait(lambda: all(header_of(maps[-1])[0] == client.stamp for maps in (present, ahead)),
+                'outputs of the last image')
     client.reset_context()
     present.clear()
     ahead.clear()
