@@ -1,0 +1,117 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cut one region out of all frames of a clip, and out of their maps and focal length alike."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from deltaworld_ros.forecast.image_fit import ImageFit
+from deltaworld_training.data.clip import Clip
+
+_TRIES = 10
+
+
+class Region(NamedTuple):
+    """A rectangle in pixels of a frame."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Crop(Protocol):
+    """A way to choose the region of a clip."""
+
+    def region(
+        self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
+    ) -> Region:
+        """Return what to cut out of frames of (w, h) for a target of (w, h)."""
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """
+    The paper's augmentation (appendix A): scale 0.6 to 1, aspect 3:4 to 4:3 of the target's.
+
+    As usual, a region that does not fit is drawn again, and after ten the largest centred one of
+    the nearest allowed aspect is taken. The paper's target is a square.
+    """
+
+    scale: tuple[float, float] = (0.6, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def region(
+        self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
+    ) -> Region:
+        """Return what to cut out of frames of (w, h) for a target of (w, h)."""
+        frame_width, frame_height = frame
+        target = size[0] / size[1]
+        low, high = target * self.aspect[0], target * self.aspect[1]
+        for _ in range(_TRIES):
+            area = frame_width * frame_height * generator.uniform(*self.scale)
+            aspect = math.exp(generator.uniform(math.log(low), math.log(high)))
+            width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < width <= frame_width and 0 < height <= frame_height:
+                x = int(generator.integers(frame_width - width + 1))
+                y = int(generator.integers(frame_height - height + 1))
+                return Region(x, y, width, height)
+        aspect = min(max(frame_width / frame_height, low), high)
+        width = min(frame_width, max(1, round(frame_height * aspect)))
+        height = min(frame_height, max(1, round(frame_width / aspect)))
+        return Region((frame_width - width) // 2, (frame_height - height) // 2, width, height)
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """The largest centred region of the target's aspect, as the running forecaster cuts it."""
+
+    def region(
+        self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
+    ) -> Region:
+        """Return what to cut out of frames of (w, h) for a target of (w, h)."""
+        return Region(*ImageFit(*frame, *size).region)
+
+
+def cut(clip: Clip, region: Region, size: tuple[int, int]) -> Clip:
+    """
+    Cut a region out of a clip and resize it to (w, h).
+
+    Labels and depth take the nearest pixel. Depth stays in metres; the focal length, in pixels of
+    the width, follows the resize.
+    """
+    x, y, width, height = region
+    seen = np.s_[:, y:y + height, x:x + width]
+    shrinks = width > size[0] or height > size[1]
+    smooth = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+    def resize(images: np.ndarray, interpolation: int) -> np.ndarray:
+        if (width, height) == size:
+            return np.ascontiguousarray(images)
+        return np.stack([
+            cv2.resize(image, size, interpolation=interpolation) for image in images])
+    return Clip(
+        frames=resize(clip.frames[seen], smooth),
+        times=clip.times,
+        labels=None if clip.labels is None else resize(
+            clip.labels[seen], cv2.INTER_NEAREST_EXACT),
+        depth=None if clip.depth is None else resize(clip.depth[seen], cv2.INTER_NEAREST_EXACT),
+        focal_length=None if clip.focal_length is None else clip.focal_length * size[0] / width,
+    )
+
+
+def canonical_depth(clip: Clip, focal_length: float) -> np.ndarray | None:
+    """
+    Return the depth (F, h, w) that a camera of `focal_length` pixels would see, NaN if unknown.
+
+    Networks predict depth for one canonical focal length; an object looks the same twice as far
+    away through twice the focal length. None where the clip has no depth or no focal length.
+    """
+    if clip.depth is None or clip.focal_length is None:
+        return None
+    depth = clip.depth * (focal_length / clip.focal_length)
+    return np.where(np.isfinite(depth), depth, np.nan).astype(np.float32)
