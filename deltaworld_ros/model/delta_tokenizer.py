@@ -27,6 +27,8 @@ class DeltaTok(nn.Module):
         self.token_size = size
         self.head_size = size // heads
         self.frame_tokens = frame_tokens
+        # Training may stretch the patches' coordinates (the release does); nothing else does.
+        self.coordinate_scale = 1.0
         self.z_embed = nn.Embedding(1, size)
         if frame_tokens:
             self.x_embed = nn.Parameter(torch.zeros(1, 1, size))
@@ -44,7 +46,7 @@ class DeltaTok(nn.Module):
 
     def encode(self, previous: Tensor, current: Tensor, grid: tuple[int, int]) -> Tensor:
         """Encode features (B, N, D) of two frames on a (rows, columns) grid as tokens (B, D)."""
-        cos, sin = (t.to(current.device) for t in patch_table(*grid, self.head_size))
+        cos, sin = self._table(grid, current.device)
         token = self.z_embed.weight.expand(current.shape[0], 1, -1)
         if self.frame_tokens:
             x = torch.cat([token, current], dim=1)
@@ -58,9 +60,13 @@ class DeltaTok(nn.Module):
 
     def decode(self, token: Tensor, previous: Tensor, grid: tuple[int, int]) -> Tensor:
         """Decode tokens (B, D) on the previous features (B, N, D) to features (B, N, D)."""
-        table = tuple(t.to(token.device) for t in patch_table(*grid, self.head_size))
+        table = self._table(grid, token.device)
         start = self.x_embed.expand_as(previous) if self.frame_tokens else previous
         x = torch.cat([token[:, None], start], dim=1)
         for block in self.decoder_blocks:
             x = block(x, table)
         return x[:, 1:]
+
+    def _table(self, grid: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+        cos, sin = patch_table(*grid, self.head_size, self.coordinate_scale)
+        return cos.to(device), sin.to(device)

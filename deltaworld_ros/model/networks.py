@@ -13,13 +13,15 @@ from torch import nn
 
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
+from deltaworld_ros.model.dinov3 import DinoV3
 from deltaworld_ros.model.efficientnet import EfficientNetLite0
+from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.predictor import DeltaWorld
 
 KINDS: dict[str, dict[str, type[nn.Module]]] = {
-    'backbone': {'efficientnet_lite0': EfficientNetLite0},
-    'tokenizer': {'compact': CompactDeltaTok},
+    'backbone': {'efficientnet_lite0': EfficientNetLite0, 'dinov3': DinoV3},
+    'tokenizer': {'compact': CompactDeltaTok, 'delta': GridDeltaTok},
     'world': {'deltaworld': DeltaWorld},
     'segmentation': {'linear': SegmentationHead},
     'depth': {'linear': DepthHead},
@@ -42,19 +44,22 @@ class Networks:
         return {name: getattr(self, name) for name in KINDS}
 
 
+def build_part(name: str, sizes: dict[str, Any]) -> nn.Module:
+    """Build one untrained part; `kind` in its sizes names the class (see KINDS)."""
+    arguments = dict(sizes)
+    kind, kinds = arguments.pop('kind', None), KINDS[name]
+    if kind not in kinds:
+        raise UserError(f'{name}: unknown kind {kind!r}; known: {", ".join(kinds)}')
+    return kinds[kind](**arguments).eval()
+
+
 def build_networks(sizes: dict[str, dict[str, Any]]) -> Networks:
     """
     Build the untrained networks; `sizes` has one mapping a part.
 
     Its key `kind` names the class (see KINDS), the others are the class's arguments.
     """
-    parts = {}
-    for name, kinds in KINDS.items():
-        arguments = dict(sizes[name])
-        kind = arguments.pop('kind')
-        if kind not in kinds:
-            raise UserError(f'{name}: unknown kind {kind!r}; known: {", ".join(kinds)}')
-        parts[name] = kinds[kind](**arguments).eval()
+    parts = {name: build_part(name, sizes[name]) for name in KINDS}
     return Networks(sizes, **parts)  # type: ignore[arg-type]
 
 

@@ -8,19 +8,22 @@ import torch
 from torch import Tensor
 
 
-def patch_table(rows: int, columns: int, head_size: int = 64) -> tuple[Tensor, Tensor]:
+def patch_table(
+    rows: int, columns: int, head_size: int = 64, scale: float = 1.0,
+) -> tuple[Tensor, Tensor]:
     """
     Return the cosine and sine tables of a patch grid, each (rows * columns, head_size).
 
-    Coordinates are patch centres scaled to -1..1; the first quarter of the frequencies turns
-    with y, the second with x, and both are tiled twice (rotate-half layout), as in DINOv3.
+    Coordinates are patch centres scaled to -1..1, times `scale`; the first quarter of the
+    frequencies turns with y, the second with x, and both are tiled twice (rotate-half
+    layout), as in DINOv3.
     """
     quarter = head_size // 4
     periods = 100.0 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
     y = 2.0 * (torch.arange(rows, dtype=torch.float64) + 0.5) / rows - 1.0
     x = 2.0 * (torch.arange(columns, dtype=torch.float64) + 0.5) / columns - 1.0
     grid = torch.stack(torch.meshgrid(y, x, indexing='ij'), dim=-1).reshape(-1, 2)
-    angles = 2.0 * math.pi * grid[:, :, None] / periods
+    angles = 2.0 * math.pi * scale * grid[:, :, None] / periods
     angles = angles.reshape(rows * columns, 2 * quarter).repeat(1, 2)
     return angles.cos().float(), angles.sin().float()
 
