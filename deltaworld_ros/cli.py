@@ -218,13 +218,27 @@ def benchmark(
     samples: SamplesOption = None,
     futures: FuturesOption = None,
     repetitions: Annotated[int, typer.Option(min=1, help='Forecasts to measure.')] = 50,
+    flops: Annotated[bool, typer.Option(
+        '--flops', help='Count operations instead (needs the extra `train`).')] = False,
+    configuration: Annotated[str | None, typer.Option(
+        help='With --flops: count networks of the paper, e.g. vitb-256, or a YAML file of sizes, '
+             'instead of the bundle.')] = None,
+    context: Annotated[int | None, typer.Option(
+        min=1, help='With --configuration: frames seen.')] = None,
+    steps: Annotated[int | None, typer.Option(
+        min=1, help='With --configuration: frames forecast.')] = None,
     json_path: JsonOption = None,
 ) -> None:
     """
-    Measure how fast a bundle forecasts on this machine.
+    Measure how fast a bundle forecasts on this machine, or count its operations.
 
     Example: deltaworld benchmark --threads 2 --json speed.json
+    Example: deltaworld benchmark --flops --configuration vitb-256
     """
+    if flops:
+        _count_operations(
+            bundle, samples, futures, configuration, context, steps, json_path)
+        return
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     from deltaworld_ros.evaluate.benchmark import benchmark as run_benchmark
@@ -248,6 +262,43 @@ def benchmark(
     console.print(table)
     console.print(f'{result["forecasts_per_second"]:.1f} forecasts per second on '
                   f'{result["machine"]["cores"]} cores of {result["machine"]["processor"]}')
+    _write_json(json_path, result)
+
+
+def _count_operations(
+    bundle: str, samples: int | None, futures: int | None, configuration: str | None,
+    context: int | None, steps: int | None, json_path: Path | None,
+) -> None:
+    """Print and write the GFLOPs of a bundle's forecast or of a configuration."""
+    try:
+        from deltaworld_ros.engine.graph_cost import bundle_cost
+        from deltaworld_ros.model.cost import configuration_cost, load_configuration
+    except ModuleNotFoundError as error:
+        raise UserError(f'--flops needs the module {error.name}; install it with: '
+                        'pip install "deltaworld_ros[train]"') from None
+    _make_folders(json_path)
+    if configuration is None:
+        from deltaworld_ros.bundle import load_bundle
+        loaded = load_bundle(bundle)
+        result = bundle_cost(loaded, samples or loaded.manifest.num_samples,
+                             futures or loaded.manifest.num_futures)
+    else:
+        chosen = load_configuration(
+            configuration, samples=samples, context=context, steps=steps)
+        result = {'configuration': configuration, **configuration_cost(chosen).report()}
+    table = Table(title=f'GFLOPs of {configuration or bundle}', title_justify='left')
+    table.add_column('part')
+    table.add_column('GFLOPs', justify='right')
+    for part, value in result.items():
+        if isinstance(value, float):
+            table.add_row(part.replace('_', ' '), f'{value:.3f}')
+        elif isinstance(value, list):
+            table.add_row(part.replace('_', ' '), ', '.join(f'{each:.3f}' for each in value))
+    numbers = ', '.join(f'{value} {part.removeprefix("num_")}' for part, value in result.items()
+                        if isinstance(value, int))
+    console = Console()
+    console.print(table)
+    console.print(f'One forecast: {numbers}')
     _write_json(json_path, result)
 
 

@@ -23,12 +23,13 @@ MAY_IMPORT = {
     'forecast': {'engine', 'bundle'},
     'evaluate': {'forecast', 'engine', 'bundle'},
     'node': {'evaluate', 'forecast', 'engine', 'bundle'},
-    'cli': {'node', 'evaluate', 'forecast', 'engine', 'bundle', 'training'},
+    'cli': {'node', 'evaluate', 'forecast', 'engine', 'bundle', 'model', 'training'},
     'training': {'evaluate', 'forecast', 'engine', 'bundle', 'model'},
 }
 TORCH_MODULES = {
     'deltaworld_ros.bundle.export', 'deltaworld_ros.bundle.graphs',
     'deltaworld_ros.engine.torch_engine', 'deltaworld_ros.engine.onnx_operators',
+    'deltaworld_ros.engine.graph_cost',
 }
 ROS_PACKAGES = {
     'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs', 'launch_ros',
