@@ -22,6 +22,7 @@ class Region(NamedTuple):
     y: int
     width: int
     height: int
+    mirrored: bool = False
 
 
 class Crop(Protocol):
@@ -39,17 +40,20 @@ class RandomResizedCrop:
     The paper's augmentation (appendix A): scale 0.6 to 1, aspect 3:4 to 4:3 of the target's.
 
     As usual, a region that does not fit is drawn again, and after ten the largest centred one of
-    the nearest allowed aspect is taken. The paper's target is a square.
+    the nearest allowed aspect is taken. The paper's target is a square. The released training
+    also mirrors half of the clips, which the paper does not say: `mirror` is that share.
     """
 
     scale: tuple[float, float] = (0.6, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    mirror: float = 0.0
 
     def region(
         self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
     ) -> Region:
         """Return what to cut out of frames of (w, h) for a target of (w, h)."""
         frame_width, frame_height = frame
+        mirrored = bool(generator.random() < self.mirror)
         target = size[0] / size[1]
         low, high = target * self.aspect[0], target * self.aspect[1]
         for _ in range(_TRIES):
@@ -59,11 +63,12 @@ class RandomResizedCrop:
             if 0 < width <= frame_width and 0 < height <= frame_height:
                 x = int(generator.integers(frame_width - width + 1))
                 y = int(generator.integers(frame_height - height + 1))
-                return Region(x, y, width, height)
+                return Region(x, y, width, height, mirrored)
         aspect = min(max(frame_width / frame_height, low), high)
         width = min(frame_width, max(1, round(frame_height * aspect)))
         height = min(frame_height, max(1, round(frame_width / aspect)))
-        return Region((frame_width - width) // 2, (frame_height - height) // 2, width, height)
+        return Region((frame_width - width) // 2, (frame_height - height) // 2, width, height,
+                      mirrored)
 
 
 @dataclass(frozen=True)
@@ -79,21 +84,21 @@ class CentreCrop:
 
 def cut(clip: Clip, region: Region, size: tuple[int, int]) -> Clip:
     """
-    Cut a region out of a clip and resize it to (w, h).
+    Cut a region out of a clip, resize it to (w, h), and mirror it where the region says so.
 
     Labels and depth take the nearest pixel. Depth stays in metres; the focal length, in pixels of
     the width, follows the resize.
     """
-    x, y, width, height = region
+    x, y, width, height, mirrored = region
     seen = np.s_[:, y:y + height, x:x + width]
     shrinks = width > size[0] or height > size[1]
     smooth = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
     def resize(images: np.ndarray, interpolation: int) -> np.ndarray:
-        if (width, height) == size:
-            return np.ascontiguousarray(images)
-        return np.stack([
-            cv2.resize(image, size, interpolation=interpolation) for image in images])
+        if (width, height) != size:
+            images = np.stack([
+                cv2.resize(image, size, interpolation=interpolation) for image in images])
+        return np.ascontiguousarray(images[:, :, ::-1] if mirrored else images)
     return Clip(
         frames=resize(clip.frames[seen], smooth),
         times=clip.times,

@@ -1,0 +1,210 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One camera of a rosbag, read message by message at random: mcap, sqlite3 or ROS 1."""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.highlevel import AnyReader
+
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.evaluate.bag_frames import BagFrames, open_reader, stamp_of
+from deltaworld_ros.evaluate.map_decoding import decode_depth, decode_labels
+from deltaworld_ros.forecast.image_decoding import decode_image
+from deltaworld_training.data.clip import Clip
+from deltaworld_training.data.problems import BrokenFile
+from deltaworld_training.data.recordings import UNLABELLED
+
+_LOG = logging.getLogger('deltaworld_training.data')
+_OPEN_BAGS = 8
+_BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
+_readers: OrderedDict[tuple[int, Path], AnyReader] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Where the frames are: times (F,) s, stamps (F,) ns, and log times (ns) by stamp and role."""
+
+    topics: dict[str, str]
+    times: np.ndarray
+    stamps: np.ndarray
+    logs: dict[str, dict[int, int]]
+    focal_length: float | None
+    width: int
+
+
+class BagRecording:
+    """
+    The images of one camera with their header stamps, seconds since the first.
+
+    Topics that are not given are found as `deltaworld evaluate` finds them. Ground truth belongs
+    to the image of the same stamp. With `start` and `end` only the images of that range of
+    seconds are part of the recording.
+    """
+
+    def __init__(
+        self, path: Path, image: str | None = None, labels: str | None = None,
+        depth: str | None = None, start: float = 0.0, end: float | None = None,
+    ):
+        """Take the bag, its topics, and the range of seconds."""
+        self.path = path
+        self.topics = {'image': image, 'labels': labels, 'depth': depth}
+        self.start = start
+        self.end = end
+        self._index: _Index | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the bag."""
+        return str(self.path)
+
+    def times(self) -> np.ndarray:
+        """Return the time of every image (F,) s; the first call reads the bag's stamps once."""
+        return self._indexed().times
+
+    def read(self, indices: Sequence[int]) -> Clip:
+        """Decode these images (F, h, w, 3) with labels, depth (m) and focal length."""
+        index = self._indexed()
+        stamps = [int(index.stamps[number]) for number in indices]
+        frames: list[np.ndarray] = []
+        for stamp in stamps:
+            frame = self._message(index, 'image', stamp, lambda message: decode_image(message).rgb)
+            if frames and frame.shape != frames[0].shape:
+                raise BrokenFile(self.path, f'the size of the images changes at stamp {stamp} ns')
+            frames.append(frame)
+        size = frames[0].shape[:2]
+        focal_length = index.focal_length
+        if focal_length is not None:
+            focal_length *= size[1] / index.width
+        return Clip(
+            np.stack(frames), index.times[list(indices)],
+            self._maps(index, 'labels', stamps, np.full(size, UNLABELLED, np.uint8)),
+            self._maps(index, 'depth', stamps, np.full(size, np.nan, np.float32)),
+            focal_length)
+
+    def _maps(
+        self, index: _Index, role: str, stamps: list[int], unknown: np.ndarray,
+    ) -> np.ndarray | None:
+        """Return the ground truth (F, h, w) of every stamp; None where the bag has no such."""
+        if role not in index.topics:
+            return None
+        decode = decode_labels if role == 'labels' else decode_depth
+        height, width = unknown.shape
+        return np.stack([
+            cv2.resize(self._message(index, role, stamp, decode), (width, height),
+                       interpolation=cv2.INTER_NEAREST_EXACT)
+            if stamp in index.logs[role] else unknown for stamp in stamps])
+
+    def _message(
+        self, index: _Index, role: str, stamp: int, decode: Callable[[Any], np.ndarray],
+    ) -> np.ndarray:
+        """Decode the message of a role that carries this stamp."""
+        reader = _reader(self.path)
+        topic, log = index.topics[role], index.logs[role][stamp]
+        connections = [used for used in reader.connections if used.topic == topic]
+        try:
+            for used, _, data in reader.messages(connections, log, log + 1):
+                message = reader.deserialize(data, used.msgtype)
+                if stamp_of(message) == stamp:
+                    return decode(message)
+            raise UserError('the message is gone')
+        except Exception as error:
+            raise BrokenFile(self.path, f'{topic} at stamp {stamp} ns: {error}') from None
+
+    def _indexed(self) -> _Index:
+        if self._index is None:
+            self._index = self._read_index()
+        return self._index
+
+    def _read_index(self) -> _Index:
+        try:
+            with BagFrames(self.path, **self.topics) as bag:
+                topics = {role: topic for role, topic in bag.topics.items() if topic}
+                first = next(iter(bag), None)
+        except UserError as error:
+            raise BrokenFile(self.path, error) from None
+        if first is None:
+            raise BrokenFile(self.path, f'no image of {topics["image"]} is readable')
+        topics.pop('camera_info', None)
+        logs = self._read_stamps(topics)
+        stamps = np.array(sorted(logs['image']), np.int64)
+        times = (stamps - stamps[0]) * 1e-9
+        kept = (times >= self.start) & (times < (np.inf if self.end is None else self.end))
+        if not kept.any():
+            raise BrokenFile(self.path, f'no images from {self.start} to {self.end} s; it has '
+                                        f'{times[-1]:.1f} s')
+        focal_length = None if first.intrinsics is None else float(first.intrinsics[0, 0])
+        return _Index(topics, times[kept], stamps[kept], logs, focal_length,
+                      first.intrinsics_size[0] or first.image.shape[1])
+
+    def _read_stamps(self, topics: dict[str, str]) -> dict[str, dict[int, int]]:
+        """Read every message once and keep only its two times."""
+        roles = {topic: role for role, topic in topics.items()}
+        logs: dict[str, dict[int, int]] = {role: {} for role in topics}
+        reader = _reader(self.path)
+        connections = [used for used in reader.connections if used.topic in roles]
+        damaged = 0
+        try:
+            for used, log, data in reader.messages(connections):
+                try:
+                    stamp = stamp_of(reader.deserialize(data, used.msgtype))
+                # Damaged data fails in as many ways as there are fields.
+                except Exception:
+                    damaged += 1
+                    continue
+                logs[roles[used.topic]].setdefault(stamp, log)
+        except Exception as error:
+            raise BrokenFile(self.path, f'damaged: {error}') from None
+        if damaged:
+            _LOG.warning('skipped %d damaged messages of %s', damaged, self.path)
+        return logs
+
+
+def _reader(path: Path) -> AnyReader:
+    """Return an open bag; the least recently used of many is closed."""
+    # A reader that a forked worker inherits shares its place in the file with the parent.
+    key = (os.getpid(), path)
+    if key in _readers:
+        _readers.move_to_end(key)
+        return _readers[key]
+    try:
+        reader = open_reader(path)
+    except UserError as error:
+        raise BrokenFile(path, error) from None
+    _readers[key] = reader
+    if len(_readers) > _OPEN_BAGS:
+        _, oldest = _readers.popitem(last=False)
+        oldest.close()
+    return reader
+
+
+def open_bags(
+    path: str | Path | Sequence[str | Path], image: str | None = None, labels: str | None = None,
+    depth: str | None = None, start: float = 0.0, end: float | None = None,
+) -> list[BagRecording]:
+    """Return a bag (file or folder), a list of bags, or every bag below a folder."""
+    if start < 0 or (end is not None and end <= start):
+        raise UserError(f'range {start} to {end} s of a bag: must be positive, the end last')
+    if isinstance(path, (str, Path)):
+        path = Path(path)
+        is_bag = path.is_file() or (path / 'metadata.yaml').is_file()
+        paths = [path] if is_bag else _find_bags(path)
+        if not paths:
+            raise UserError(f'{path}: no bag ({", ".join(_BAG_SUFFIXES)} or a rosbag2 folder)')
+    else:
+        paths = [Path(item) for item in path]
+    return [BagRecording(item, image, labels, depth, start, end) for item in paths]
+
+
+def _find_bags(folder: Path) -> list[Path]:
+    folders = {item.parent for item in folder.rglob('metadata.yaml')}
+    files = {item for item in folder.rglob('*') if item.suffix in _BAG_SUFFIXES
+             and item.parent not in folders}
+    return sorted(folders | files)
