@@ -33,6 +33,8 @@ def write_video(path: Path, count: int, *, rate: int = 25, codec: str = 'libx264
         stream.width, stream.height = size
         stream.pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
         stream.gop_size = gop
+        stream.bit_rate = 4_000_000
+        stream.codec_context.qmax = 3
         if milliseconds is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for number in range(count):

@@ -19,6 +19,7 @@ from deltaworld_training.data.sources.image_files import (
 from deltaworld_training.data.sources.timestamps import (
     check_increasing,
     name_times,
+    numbered_times,
     read_timestamps,
 )
 
@@ -30,8 +31,8 @@ class FrameFolder:
     """
     The images of a folder in the order of their numbers.
 
-    Their times come from `rate` (Hz) where it is given, else from timestamps.txt in the folder or
-    beside it, else from the file names.
+    Their times come from their numbers and `rate` (Hz) where it is given, else from timestamps.txt
+    in the folder or beside it, else from file names that are times.
     """
 
     folder: Path
@@ -46,7 +47,7 @@ class FrameFolder:
         """Return the time of every image (F,) s."""
         names = image_names(self.folder)
         if self.rate:
-            return np.arange(len(names)) / self.rate
+            return numbered_times(names, self.rate)
         for path in (self.folder / TIMESTAMPS, self.folder.parent / TIMESTAMPS):
             if path.is_file():
                 times = read_timestamps(path)

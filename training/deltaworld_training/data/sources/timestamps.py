@@ -49,6 +49,19 @@ def name_times(names: Sequence[str]) -> np.ndarray | None:
     return None
 
 
+def numbered_times(names: Sequence[str], rate: float) -> np.ndarray:
+    """
+    Count seconds by the numbers at the ends of the names, `rate` (Hz) of them a second.
+
+    So a frame that is missing leaves a gap. Names without numbers count by their position.
+    """
+    ends = [re.search(r'(\d+)\.\w+$', name) for name in names]
+    numbers = np.array([int(end[1]) for end in ends if end], np.int64)
+    if len(numbers) < len(names) or not (np.diff(numbers) > 0).all():
+        numbers = np.arange(len(names))
+    return (numbers - numbers[:1]) / rate
+
+
 def check_increasing(path: str | Path, times: np.ndarray) -> np.ndarray:
     """Return the times, or raise BrokenFile where one is not above the one before."""
     wrong = np.flatnonzero(~(np.diff(times) > 0))

@@ -16,6 +16,7 @@ from deltaworld_training.data.clip import Clip
 from deltaworld_training.data.problems import BrokenFile
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.m4v', '.mpg', '.mpeg', '.ts')
+_DETOUR = 10
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class VideoFile:
         wanted = stamps[list(indices)]
         try:
             with av.open(str(self.path)) as container:
-                found = _decode(container, wanted, int(wanted[0]))
-                if len(found) < len(wanted):
-                    # Where the index is poor, seeking may end behind the frame.
-                    found = _decode(container, wanted, int(stamps[0]))
+                # Workers already use every core.
+                container.streams.video[0].thread_count = 1
+                # Where a container's index is poor, seeking may end behind the frame.
+                detour = int(_DETOUR / base)
+                for start in (wanted[0], wanted[0] - detour, stamps[0] - detour):
+                    found = _decode(container, wanted, int(start))
+                    if len(found) == len(wanted):
+                        break
         except av.FFmpegError as error:
             raise BrokenFile(self.path, error) from None
         missing = [stamp for stamp in wanted if stamp not in found]
@@ -82,8 +87,6 @@ def _decode(
 ) -> dict[int, np.ndarray]:
     """Decode from the key frame before `start` to the last wanted stamp."""
     stream = container.streams.video[0]
-    # Workers already use every core.
-    stream.thread_count = 1
     container.seek(start, stream=stream)
     missing, found = set(wanted.tolist()), {}
     for frame in container.decode(stream):
