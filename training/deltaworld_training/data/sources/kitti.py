@@ -196,6 +196,7 @@ def eigen_windows(
     annotated depth, are left out.
     """
     drives = {drive.drive: drive for drive in open_kitti(path, depth, split_file, True)}
+    problems = Problems() if problems is None else problems
     windows = []
     for name, frame in read_split(split_file):
         drive = drives[name]
@@ -204,7 +205,7 @@ def eigen_windows(
         try:
             windows.append(_window(drive, frame))
         except BrokenFile as error:
-            (problems or Problems()).add(drive.name, error)
+            problems.add(drive.name, error)
     return windows
 
 

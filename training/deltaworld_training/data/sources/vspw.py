@@ -93,12 +93,13 @@ def vspw_windows(
     path: str | Path, split: str = 'val', problems: Problems | None = None,
 ) -> list[Window]:
     """Return the benchmark's windows: frames 1, 4 .. 19, then 21, 24 .. 39 and so on."""
-    windows = []
+    problems = Problems() if problems is None else problems
+    windows: list[Window] = []
     for video in open_vspw(path, split):
         try:
             frames = len(video.times())
         except BrokenFile as error:
-            (problems or Problems()).add(video.name, error)
+            problems.add(video.name, error)
             continue
         windows += [
             Window(video, np.arange(last - REACH, last + 1, STRIDE_FRAMES))
