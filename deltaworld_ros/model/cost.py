@@ -22,8 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
-from deltaworld_ros.model.delta_tokenizer import DeltaTok
 from deltaworld_ros.model.dinov3 import PATCH, DinoV3
+from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.spatial_world import SpatialWorld, axial_table
 
@@ -160,7 +160,7 @@ class Cost:
 
 
 def forecast_cost(
-    backbone: nn.Module, tokenizer: DeltaTok | CompactDeltaTok | None,
+    backbone: nn.Module, tokenizer: GridDeltaTok | CompactDeltaTok | None,
     world: DeltaWorld | SpatialWorld, image: tuple[int, int], context: int, steps: int,
     samples: int, crops: int = 1,
 ) -> Cost:
@@ -176,10 +176,9 @@ def forecast_cost(
     features = backbone(picture)
     encoder = decoder = None
     if tokenizer is not None:
-        more = () if isinstance(tokenizer, CompactDeltaTok) else (grid,)
-        token = tokenizer.encode(features, features, *more)
-        encoder = count(lambda: tokenizer.encode(features, features, *more))
-        decoder = count(lambda: tokenizer.decode(token, features, *more))
+        token = tokenizer.encode(features, features)
+        encoder = count(lambda: tokenizer.encode(features, features))
+        decoder = count(lambda: tokenizer.decode(token, features))
 
     def step(length: int) -> Work:
         query = torch.zeros(1, 1, world.noise_size, device=device)
@@ -222,8 +221,9 @@ def configuration_cost(configuration: Configuration) -> Cost:
                 raise UserError(
                     f'configuration: the size {c.tokenizer.size} of the tokenizer must be the '
                     f"backbone's, {c.backbone.size}")
-            tokenizer = DeltaTok(
-                **dict(c.tokenizer), gated=False, frame_tokens=c.tokens == 'frame').eval()
+            tokenizer = GridDeltaTok(
+                (c.image_height // PATCH, c.image_width // PATCH), **dict(c.tokenizer),
+                gated=False, frame_tokens=c.tokens == 'frame').eval()
             world = DeltaWorld(
                 **sizes, token_size=c.tokenizer.size, learned_query=c.learned_query)
         return forecast_cost(
