@@ -311,6 +311,18 @@ def test_what_cannot_be_opened_is_said_in_one_line(
     assert '\n' not in str(caught.value)
 
 
+def test_the_documented_sources_are_these():
+    page = (Path(__file__).parents[1] / 'docs' / 'datasets.md').read_text()
+    rows = {row.split('`')[1]: row for row in page.splitlines() if row.startswith('| `')}
+    assert tuple(rows) == KINDS
+    for kind, row in rows.items():
+        with pytest.raises(UserError) as caught:
+            open_recordings(kind, Path(__file__).parent, unknown=1)
+        accepted = str(caught.value).partition('must be one of ')[2]
+        for option in accepted.split(', '):
+            assert option == 'none' or f'`{option}`' in row, f'{kind}: {option}'
+
+
 def test_what_does_not_exist(tmp_path: Path):
     for kind in KINDS:
         with pytest.raises(UserError, match='no such file or folder'):

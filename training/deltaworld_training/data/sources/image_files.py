@@ -16,7 +16,7 @@ from deltaworld_ros.forecast.image_decoding import decode_image
 from deltaworld_training.data.problems import BrokenFile
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
-_PNG_END = b'IEND'
+_PNG_START, _PNG_END = b'\x89PNG', b'IEND'
 
 
 class _Encoded(NamedTuple):
@@ -57,10 +57,8 @@ def read_frames(paths: Iterable[Path]) -> np.ndarray:
 
 def read_map(path: Path, frame_size: tuple[int, int]) -> np.ndarray:
     """Return a one-channel image of (h, w) as it is stored, uint8 or uint16."""
-    data = _read(path)
-    if _PNG_END not in data[-16:]:
-        raise BrokenFile(path, 'a truncated PNG, or none')
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    data = np.frombuffer(_read(path), np.uint8)
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if values is None:
         raise BrokenFile(path, 'cannot be decoded')
     if values.shape != frame_size:
@@ -71,9 +69,13 @@ def read_map(path: Path, frame_size: tuple[int, int]) -> np.ndarray:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise BrokenFile(path, error.strerror or error) from None
+    # Older OpenCV leaves what a truncated PNG lacks black and says nothing.
+    if data.startswith(_PNG_START) and _PNG_END not in data[-16:]:
+        raise BrokenFile(path, 'a truncated PNG')
+    return data
 
 
 def _check_size(path: Path, frame: np.ndarray, others: list[np.ndarray]) -> None:
