@@ -53,10 +53,11 @@ class ImageFit:
                and width % 2 == 0 and height % 2 == 0):
             width, height = width // 2, height // 2
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        shrinks = width > self.target_width or height > self.target_height
+        # Up to a factor of two, a linear step still sees every pixel, at a tenth of the cost.
+        far = width > 2 * self.target_width or height > 2 * self.target_height
         fitted: NDArray[np.uint8] = cv2.resize(
             image, (self.target_width, self.target_height),
-            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+            interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)
         return fitted
 
     def intrinsics(self, camera_matrix: ArrayLike, width: int | None = None,

@@ -53,15 +53,21 @@ def check_counts(num_samples: int, num_futures: int) -> None:
 def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
     # Centred first: the products lose fewer digits.
     points = points - points.mean(0)
-    lengths = np.einsum('id,id->i', points, points)
-    # In small products: the threads of large ones spin on, and take 50 ms of a core each time.
-    rows = max(1, _SINGLE_THREADED // points.size)
+    lengths = np.einsum('id,id->i', points, points)[:, None]
+    ones = np.ones_like(lengths)
+    # One product gives |a|^2 + |b|^2 - 2 ab.
+    left = np.concatenate([-2 * points, lengths, ones], axis=1)
+    right = np.concatenate([points, ones, lengths], axis=1)
     distances = np.empty((len(points), len(points)), np.float32)
-    for start in range(0, len(points), rows):
-        np.matmul(points[start:start + rows], points.T, out=distances[start:start + rows])
-    distances *= -2
-    distances += lengths
-    distances += lengths[:, None]
+    start = 0
+    while start < len(points):
+        # In small products: the threads of large ones spin on, and take 50 ms of a core each time.
+        rest = right[start:]
+        stop = start + max(1, _SINGLE_THREADED // rest.size)
+        product = left[start:stop] @ rest.T
+        distances[start:stop, start:] = product
+        distances[start:, start:stop] = product.T
+        start = stop
     np.maximum(distances, 0, out=distances)
     np.fill_diagonal(distances, 0)
     return distances
@@ -71,10 +77,11 @@ def _greedy_start(distances: NDArray[np.float32], count: int) -> NDArray[np.int6
     """Take the most central sample, then again and again the one that lowers the cost most."""
     chosen = [int(distances.sum(0).argmin())]
     nearest = distances[chosen[0]].copy()
+    kept = np.empty_like(distances)
     while len(chosen) < count:
-        gain = np.maximum(nearest[:, None] - distances, 0).sum(0)
-        gain[chosen] = -1  # duplicates gain nothing, but each future is a sample of its own
-        chosen.append(int(gain.argmax()))
+        cost = np.minimum(distances, nearest, out=kept).sum(1)
+        cost[chosen] = np.inf  # duplicates gain nothing, but each future is a sample of its own
+        chosen.append(int(cost.argmin()))
         np.minimum(nearest, distances[chosen[-1]], out=nearest)
     return np.array(chosen)
 
@@ -90,8 +97,9 @@ def _most_central(distances: NDArray[np.float32], owner: NDArray[np.int64],
     """Give each cluster's member of least total distance; a medoid yields only to a better one."""
     central = medoids.copy()
     for cluster, medoid in enumerate(medoids):
-        members = np.flatnonzero(owner == cluster)
-        cost = distances[np.ix_(members, members)].sum(0)
-        if cost.min() < cost[members == medoid][0]:
-            central[cluster] = members[cost.argmin()]
+        inside = owner == cluster
+        cost = distances[inside].sum(0)
+        cost[~inside] = np.inf
+        if cost.min() < cost[medoid]:
+            central[cluster] = cost.argmin()
     return central

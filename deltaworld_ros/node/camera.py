@@ -31,6 +31,11 @@ class Camera:
     distortion_model: str
     distortion: tuple[float, ...]
 
+    def values(self) -> tuple[Any, ...]:
+        """Give everything that tells this camera from another, in a form that compares fast."""
+        return (self.width, self.height, self.intrinsics.tobytes(), self.projection.tobytes(),
+                self.rectification.tobytes(), self.distortion_model, self.distortion)
+
 
 def read_camera(message: Any) -> Camera:
     """Read a sensor_msgs/CameraInfo; raise `UserError` where it is not a calibrated camera."""

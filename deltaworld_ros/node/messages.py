@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import array
 import json
+import struct
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
@@ -17,6 +20,12 @@ from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.node.camera import Camera, Matrix
 
 UNLABELLED = 255
+
+# Serialized messages (CDR, in this machine's byte order): four bytes that name the encoding, then
+# the stamp, where a message begins with a header; a sequence is its length and its values.
+_STAMP = struct.Struct('=iI')
+_STAMP_OFFSET = 4
+_LENGTH = struct.Struct('=I')
 
 
 def image_message(header: Header, pixels: NDArray[Any], kind: str | None = None) -> Image:
@@ -27,16 +36,50 @@ def image_message(header: Header, pixels: NDArray[Any], kind: str | None = None)
     """
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    depth = '8UC' if pixels.dtype == np.uint8 else '32FC'
     message = Image(
-        header=header, height=height, width=width, encoding=kind or f'{depth}{channels}',
-        is_bigendian=0, step=width * channels * pixels.itemsize)
+        header=header, height=height, width=width, encoding=kind or _encoding(pixels),
+        is_bigendian=0, step=pixels.nbytes // height)
     # A NumPy array assigned to `data` would be checked element by element, in Python.
     data = array.array('B')
     data.frombytes(pixels.data.cast('B'))
     message.data = data
     return message
+
+
+def serialized_image(header: Header, pixels: NDArray[Any], kind: str | None = None) -> bytes:
+    """
+    Give what serializing `image_message` of the same arguments gives, in a fraction of the time.
+
+    The pixels go straight behind fields that are serialized once for each kind of image.
+    """
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    fields = _serialized_fields(
+        header.frame_id, height, width, kind or _encoding(pixels), pixels.nbytes // height)
+    return b''.join((
+        restamped(fields, header), _LENGTH.pack(pixels.nbytes), pixels.data.cast('B')))
+
+
+def restamped(message: bytes, header: Header) -> bytes:
+    """Give a serialized message that begins with a header the stamp of another header."""
+    stamp = _STAMP.pack(header.stamp.sec, header.stamp.nanosec)
+    return message[:_STAMP_OFFSET] + stamp + message[_STAMP_OFFSET + _STAMP.size:]
+
+
+@lru_cache(maxsize=128)
+def _serialized_fields(
+        frame_id: str, height: int, width: int, encoding: str, step: int) -> bytes:
+    """Serialize an Image's fields up to its pixels, the last field, with a stamp of zero."""
+    mark = bytes(range(1, 9))
+    message = Image(header=Header(frame_id=frame_id), height=height, width=width,
+                    encoding=encoding, is_bigendian=0, step=step, data=mark)
+    whole: bytes = serialize_message(message)
+    return whole[:whole.rindex(_LENGTH.pack(len(mark)) + mark)]
+
+
+def _encoding(pixels: NDArray[Any]) -> str:
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    return f'{"8UC" if pixels.dtype == np.uint8 else "32FC"}{channels}'
 
 
 def camera_info_message(

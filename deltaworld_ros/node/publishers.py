@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
@@ -22,8 +24,9 @@ from deltaworld_ros.forecast.view import forecast_view
 from deltaworld_ros.node.camera import Camera, Matrix, resize_matrix
 from deltaworld_ros.node.messages import (
     camera_info_message,
-    image_message,
     label_info_message,
+    restamped,
+    serialized_image,
     vision_label_info_message,
 )
 
@@ -70,6 +73,9 @@ class ForecastPublishers:
                     f'~/{lead_name(seconds)}/{name}', OUTPUT_QOS)
         self._info = node.create_lifecycle_publisher(String, '~/forecast_info', OUTPUT_QOS)
         self._latched = _publish_labels(node, manifest)
+        # The last serialized camera_info, and what it describes: cameras seldom change.
+        self._described: Any = None
+        self._description = b''
 
     def wanted(self) -> set[Topic]:
         """Give the topics below the leads that have subscribers now."""
@@ -89,8 +95,14 @@ class ForecastPublishers:
                 output_width: int) -> int:
         """Publish `forecast` on those `wanted` topics that it has maps for; give their number."""
         number = 0
-        for topic in sorted(wanted):
-            message = self._message(topic, header, forecast, scene, output_width)
+        size = self._map_size(output_width)
+        camera_info = None
+        if scene.camera is not None and any(name == 'camera_info' for _, name in wanted):
+            camera_info = self._camera_info(header, scene.camera, scene.to_input, size)
+        metres = self._metres(forecast, scene.depth_scale)
+        for topic in sorted(one for one in wanted if one[0] < len(forecast.leads)):
+            message = camera_info if topic[1] == 'camera_info' else self._image(
+                topic, header, forecast, metres, scene, size)
             if message is not None:
                 self._topics[topic].publish(message)
                 number += 1
@@ -103,49 +115,59 @@ class ForecastPublishers:
         for publisher in self._latched:
             self._node.destroy_publisher(publisher)
 
-    def _message(self, topic: Topic, header: Header, forecast: Forecast, scene: Scene,
-                 output_width: int) -> Any:
-        lead, name = topic
-        if lead >= len(forecast.leads):
-            return None
+    def _map_size(self, width: int) -> tuple[int, int]:
         manifest = self._manifest
-        size = (output_width,
-                max(1, round(output_width * manifest.map_height / manifest.map_width)))
-        if name == 'camera_info':
-            if scene.camera is None:
-                return None
-            to_map = resize_matrix(size[0] / manifest.image_width,
-                                   size[1] / manifest.image_height) @ scene.to_input
-            return camera_info_message(header, scene.camera, to_map, size)
-        if name == 'view':
+        return width, max(1, round(width * manifest.map_height / manifest.map_width))
+
+    def _camera_info(self, header: Header, camera: Camera, to_input: Matrix,
+                     size: tuple[int, int]) -> bytes:
+        """Describe the maps of every lead alike: one camera sees them all."""
+        seen = (header.frame_id, camera.values(), to_input.tobytes(), size)
+        if seen != self._described:
+            to_map = resize_matrix(size[0] / self._manifest.image_width,
+                                   size[1] / self._manifest.image_height) @ to_input
+            self._description = serialize_message(
+                camera_info_message(header, camera, to_map, size))
+            self._described = seen
+        return restamped(self._description, header)
+
+    def _image(self, topic: Topic, header: Header, forecast: Forecast, metres: Forecast,
+               scene: Scene, size: tuple[int, int]) -> bytes | None:
+        lead, name = topic
+        manifest = self._manifest
+        if name == 'view':   # its colours follow the bundle's own depth range
             depth_range = (manifest.depth_minimum, manifest.depth_maximum)
-            return image_message(header, forecast_view(
+            return serialized_image(header, forecast_view(
                 forecast, lead, manifest.classes, depth_range, scene.image, size), 'rgb8')
         if name == 'confidence':
             share = np.rint(255 * forecast.confidence[lead]).astype(np.uint8)
-            return image_message(header, _enlarge(share, size, cv2.INTER_NEAREST), 'mono8')
+            return serialized_image(header, _enlarge(share, size, cv2.INTER_NEAREST), 'mono8')
         owner, _, kind = name.rpartition('/')
-        maps = _maps(forecast, lead, owner, kind)
+        maps = _maps(metres, lead, owner, kind)
         if maps is None:
             return None
-        if kind == 'segmentation':
-            maps = _enlarge(maps, size, cv2.INTER_NEAREST)
-        else:
-            labels = _maps(forecast, lead, owner, 'segmentation')
-            metres = self._metres(maps, labels, scene.depth_scale)
-            maps = _enlarge(metres, size, cv2.INTER_LINEAR)
+        maps = _enlarge(
+            maps, size, cv2.INTER_NEAREST if kind == 'segmentation' else cv2.INTER_LINEAR)
         # A stack of one future is still a stack: 8UC1, not mono8.
         encoding = None if owner == 'futures' else {'segmentation': 'mono8'}.get(kind)
-        return image_message(header, maps, encoding)
+        return serialized_image(header, maps, encoding)
 
-    def _metres(self, depth: NDArray[np.float32], labels: NDArray[np.uint8] | None,
-                scale: float) -> NDArray[np.float32]:
+    def _metres(self, forecast: Forecast, scale: float) -> Forecast:
         """Scale depth to the camera; NaN in the sky and outside what the bundle can express."""
         low, high = self._manifest.depth_minimum, self._manifest.depth_maximum
-        known = (depth >= low) & (depth <= high)   # False for NaN
-        if self._sky is not None:
-            known &= labels != self._sky
-        return np.where(known, depth * np.float32(scale), np.float32(np.nan))
+
+        def metres(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            known = (depth >= low) & (depth <= high)   # False for NaN
+            if self._sky is not None:
+                known &= labels != self._sky
+            return np.where(known, depth * np.float32(scale), np.float32(np.nan))
+
+        futures = None
+        if forecast.labels is not None and forecast.depth is not None:
+            futures = metres(forecast.depth, forecast.labels)
+        return dataclasses.replace(
+            forecast, fused_depth=metres(forecast.fused_depth, forecast.fused_labels),
+            depth=futures)
 
 
 def lead_name(seconds: float) -> str:
