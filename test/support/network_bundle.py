@@ -13,7 +13,7 @@ from deltaworld_ros.model.networks import Networks, build_networks
 from deltaworld_training.bundle_contents import bundle_manifest, network_sizes
 from deltaworld_training.classes import LICENCE_TEXT
 from deltaworld_training.recipe import Recipe, load_recipe
-from deltaworld_training.stages.tokenizer import fit_linear_code
+from deltaworld_training.stages.linear_codes import fit_linear_code
 
 
 def small_recipe() -> Recipe:

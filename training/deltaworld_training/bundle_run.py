@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -28,14 +29,17 @@ from deltaworld_training.classes import CLASSES, LICENCE_TEXT
 from deltaworld_training.data.clip import ClipSource
 from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
 from deltaworld_training.data.feature_store import FeatureStore, Windows, build_store
+from deltaworld_training.data.store_data import encode_store
 from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.data.video_clips import VideoClips
 from deltaworld_training.recipe import Recipe
 from deltaworld_training.stages.baselines import fit_blur, mean_token
 from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
-from deltaworld_training.stages.heads import HeadsStage
-from deltaworld_training.stages.predictor import PredictorStage, encode_store
-from deltaworld_training.stages.tokenizer import TokenizerStage, fit_codes
+from deltaworld_training.stages.heads import HeadsStage, class_weights
+from deltaworld_training.stages.linear_codes import fit_codes
+from deltaworld_training.stages.predictor import PredictorStage
+from deltaworld_training.stages.stage import Stage
+from deltaworld_training.stages.tokenizer import TokenizerStage
 from deltaworld_training.street.world import TRAIN_SEEDS
 
 # Of a batch, the share of windows that the street world gives; the videos give the others.
@@ -43,6 +47,7 @@ STREET_SHARE = 0.7
 BASIS_CLIPS = 120
 CODE_FRAMES = 8000
 BLUR_WINDOWS = 2000
+STREET: dict[str, Any] = {'schedule': 'cosine', 'betas': (0.9, 0.95)}
 
 
 @dataclass
@@ -69,7 +74,8 @@ class BundleRun:
 
     def run(self) -> Path:
         """Do every step that is not done yet and return the bundle's folder."""
-        networks = build_networks(network_sizes(self.recipe))
+        self.sizes = network_sizes(self.recipe)
+        networks = build_networks(self.sizes)
         self.fit_backbone(networks.backbone)
         stores = self.stores(networks.backbone)
         self.train_tokenizer(networks.tokenizer, stores)
@@ -121,10 +127,12 @@ class BundleRun:
         s = self.recipe.tokenizer
 
         def prepare() -> None:
-            fit_codes(tokenizer, stores, CODE_FRAMES, self.recipe.seed)
+            fit_codes(stage.tokenizer, stores, CODE_FRAMES, self.recipe.seed)
         windows = [Windows({'features': store.features}, store.clips, s.window)
                    for store in stores]
-        stage = TokenizerStage(tokenizer, s.rate, s.weight_decay, s.steps, s.warm_up)
+        stage = TokenizerStage(
+            self.sizes['tokenizer'], 'relative', 'decoded', initialisation='torch', rate=s.rate,
+            weight_decay=s.weight_decay, warm_up=s.warm_up, **STREET)
         self._train('tokenizer', tokenizer, stage, self._mix(windows, s.batch, s.steps), s.steps,
                     prepare)
 
@@ -137,8 +145,10 @@ class BundleRun:
             for arrays in encoded
         ]
         stage = PredictorStage(
-            world, forecast.context_length, s.candidates, s.rate, s.weight_decay, s.steps,
-            s.warm_up, s.token_noise)
+            self.sizes['world'], objective='rollout', candidates=s.candidates, queries='kept',
+            loss='mse', context=forecast.context_length, token_noise=s.token_noise,
+            initialisation='torch', rate=s.rate, weight_decay=s.weight_decay, warm_up=s.warm_up,
+            **STREET)
         self._train('predictor', world, stage, self._mix(windows, s.batch, s.steps), s.steps)
 
     def train_heads(
@@ -149,12 +159,10 @@ class BundleRun:
         windows: Dataset = Windows({
             'features': store.features, 'labels': store.labels, 'depth': store.depth,
         }, store.clips, 1)
-        labels = store.labels[store.clips[:500], 0]
-        counts = np.bincount(labels.ravel(), minlength=len(CLASSES))[:len(CLASSES)]
-        weights = (counts.sum() / (counts + 1.0)) ** 0.25
         stage = HeadsStage(
-            segmentation, depth, self.recipe.grid, s.rate, s.steps,
-            torch.tensor(weights / weights.mean(), dtype=torch.float32))
+            self.recipe.grid, self.sizes['segmentation'], self.sizes['depth'], 'scale_free',
+            rate=s.rate, weight_decay=1e-3, warm_up=50, **STREET)
+        stage.class_weights.copy_(class_weights(store, len(CLASSES), 0.25))
         both = nn.ModuleDict({'segmentation': segmentation, 'depth': depth})
         self._train('heads', both, stage, self._mix([windows], s.batch, s.steps), s.steps)
 
@@ -188,7 +196,7 @@ class BundleRun:
         return DataLoader(ConcatDataset(windows), batch_size=batch, sampler=sampler)
 
     def _train(
-        self, name: str, model: nn.Module, stage: lightning.LightningModule, loader: DataLoader,
+        self, name: str, model: nn.Module, stage: Stage, loader: DataLoader,
         steps: int, prepare: Callable[[], None] | None = None,
     ) -> None:
         """Load the model's finished weights, or train it from where it stopped and save them."""
@@ -210,8 +218,10 @@ class BundleRun:
                     ModelCheckpoint(checkpoints, save_last=True, every_n_train_steps=500,
                                     save_top_k=0),
                 ])
-            stage.train()
             trainer.fit(stage, loader, ckpt_path=last if last.exists() else None)
-            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
+            state = stage.learned(stage.state_dict())
+            if name != 'heads':
+                state = {k.partition('.')[2]: v for k, v in state.items()}
+            save_file({k: v.contiguous() for k, v in state.items()}, path)
         model.load_state_dict(load_file(path))
         model.eval()

@@ -1,105 +1,149 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train the predictor by best-of-many over whole rollouts in token space."""
+"""Train the predictor on the tokens of a frozen tokenizer, by best-of-many or one query."""
 
-import lightning
-import numpy as np
+from pathlib import Path
+from typing import Any, Literal
+
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
+from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.rotary import time_frequencies, time_table
-from deltaworld_training.data.feature_store import FeatureStore
-from deltaworld_training.stages.optimizer import adamw_with_cosine
+from deltaworld_training.stages.best_of_many import best_query
+from deltaworld_training.stages.losses import ELEMENTWISE
+from deltaworld_training.stages.noise import SampleNoise
+from deltaworld_training.stages.parts import Sizes, frozen, load_part
+from deltaworld_training.stages.stage import Initialisation, Stage
 
 NOISE_STD = 0.02
+QUERIES, TOKENS = 1, 2
 
 
-@torch.no_grad()
-def encode_store(
-    tokenizer: CompactDeltaTok, store: FeatureStore, batch: int = 64,
-) -> dict[str, np.ndarray]:
-    """Return anchor and delta tokens (C, F, token size) of all complete clips, and times."""
-    clips, frames = store.clips, store.features.shape[1]
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    tokenizer.to(device)
-    anchors = np.zeros((len(clips), frames, tokenizer.token_size), np.float16)
-    deltas = np.zeros_like(anchors)
-    for begin in range(0, len(clips), batch):
-        features = torch.from_numpy(
-            store.features[clips[begin:begin + batch]]).to(device).float()
-        count = features.shape[0]
-        part = slice(begin, begin + count)
-        with torch.autocast(device.type, torch.bfloat16):
-            pairs = tokenizer.encode(
-                features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
-        anchor = tokenizer.encode_anchor(features.flatten(0, 1))
-        deltas[part, 1:] = pairs.float().unflatten(0, (count, frames - 1)).cpu().numpy()
-        anchors[part] = anchor.unflatten(0, (count, frames)).cpu().numpy()
-    tokenizer.cpu()
-    return {'anchors': anchors, 'deltas': deltas, 'times': store.times[clips]}
-
-
-def context_and_future(
-    batch: dict[str, Tensor], context: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+class PredictorStage(Stage):
     """
-    Split windows of tokens.
+    Supervise only the best of K predictions (paper, equations 4 and 10).
 
-    Returns the context (B, T, D), whose first token is the anchor of the oldest frame, the true
-    future tokens (B, S, D) and the times (B, T + S), re-based to the newest context frame.
+    The objective 'next' predicts every next token from the true ones before it, under a causal
+    mask; 'rollout' predicts the tokens after `context` frames from its own predictions. The
+    candidates run without gradients, a few at a time, and the winner again with them. A world
+    with a learned query is the discriminative model: one prediction and no choice.
     """
-    deltas, times = batch['deltas'].float(), batch['times']
-    tokens = torch.cat([batch['anchors'][:, :1].float(), deltas[:, 1:context]], dim=1)
-    return tokens, deltas[:, context:], times - times[:, context - 1:context]
 
-
-class PredictorStage(lightning.LightningModule):
-    """
-    Supervise only the best of many rollouts (paper, equation 4, over all steps at once).
-
-    Every sample keeps one noise query through its steps; the candidates are rolled out without
-    gradients and only the winner again with them.
-    """
+    world: DeltaWorld
 
     def __init__(
-        self, world: DeltaWorld, context: int, candidates: int, rate: float, weight_decay: float,
-        steps: int, warm_up: int, token_noise: float,
+        self, world: Sizes | None = None, tokenizer: Path | None = None,
+        objective: Literal['next', 'rollout'] = 'next', candidates: int = 256,
+        queries: Literal['fresh', 'kept'] = 'fresh',
+        loss: Literal['mse', 'smooth_l1'] = 'smooth_l1', context: int = 4,
+        token_noise: float = 0.0, chunk: int = 16, initialisation: Initialisation = 'paper',
+        **options: Any,
     ):
-        """Take the model, the length of the context, K and the optimiser's settings."""
-        super().__init__()
-        self.world = world
-        self.context = context
+        """
+        Take the predictor's sizes and how it learns.
+
+        tokenizer: file of the frozen tokenizer, needed unless batches hold tokens; queries: a
+        'fresh' query for each predicted token, each with its own winner, or one 'kept' through
+        all of them; token_noise: standard deviation of noise on the known tokens; chunk:
+        candidates that run at once.
+        """
+        super().__init__(**options)
+        self.world = self.learn('world', world, initialisation)  # type: ignore[assignment]
+        self.tokenizer: Any = frozen(load_part(tokenizer, 'tokenizer')[0]) if tokenizer else None
+        self.objective = objective
         self.candidates = candidates
+        self.queries = queries
+        self.loss = ELEMENTWISE[loss]
+        self.context = context
         self.token_noise = token_noise
-        self.settings = (rate, weight_decay, steps, warm_up)
+        self.chunk = chunk
         self.frequencies = time_frequencies()
 
-    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Choose and train the best rollout of each window."""
-        tokens, future, times = context_and_future(batch, self.context)
-        tokens = tokens + self.token_noise * torch.randn_like(tokens)
-        table = time_table(times, self.frequencies)
-        size, steps = tokens.shape[0], future.shape[1]
-        noise = NOISE_STD * torch.randn(
-            size, self.candidates, 1, self.world.noise_size, device=self.device)
-        noise = noise.expand(-1, -1, steps, -1)
+    def tokens(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the tokens (B, F, Dz): the first frame's anchor token, then delta tokens."""
+        if 'deltas' in batch:
+            # Half precision does not mix with the other half precision of autocast.
+            anchors, deltas = batch['anchors'].float(), batch['deltas'].float()
+            return torch.cat([anchors[:, :1], deltas[:, 1:]], dim=1)
+        if self.tokenizer is None:
+            raise UserError('name the tokenizer of the tokens (--model.tokenizer FILE)')
+        features = self.features(batch)
         with torch.no_grad():
-            rollouts = self.world.rollout(tokens, table, noise)
-            errors = (rollouts - future[:, None]).square().mean((2, 3))
-            best = errors.argmin(1)
-        winner = noise[torch.arange(size), best][:, None]
-        predicted = self.world.rollout(tokens, table, winner)[:, 0]
-        loss = (predicted.float() - future).square().mean()
-        copy = future.square().mean()
+            anchor = self.tokenizer.encode_anchor(features[:, 0])
+            deltas = self.tokenizer.encode(
+                features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
+        return torch.cat(
+            [anchor[:, None], deltas.unflatten(0, (len(features), -1))], dim=1).float()
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Predict the tokens of windows and train each one's best candidate."""
+        tokens, times = self.tokens(batch), batch['times']
+        size, first = len(tokens), self.context if self.objective == 'rollout' else 1
+        known = tokens
+        if self.token_noise:
+            known = tokens + self.token_noise * self.noise(size, TOKENS).normal(*tokens.shape[1:])
+        table = time_table(times - times[:, first - 1:first], self.frequencies)
+        true = tokens[:, first:]
+
+        def predict(queries: Tensor) -> Tensor:
+            if self.objective == 'rollout':
+                return self.world.rollout(
+                    known[:, :first], table, queries.transpose(1, 2)).transpose(1, 2)
+            return teacher_forced(self.world, known, table, queries)
+
+        steps = true.shape[1]
+        queries = self.choose(predict, true, self.noise(size, QUERIES))
+        predicted = predict(queries.expand(-1, steps, -1)[:, :, None])[:, :, 0].float()
+        loss = self.loss(predicted, true).mean()
         self.log('loss', loss, prog_bar=True)
-        self.log('best', loss.detach() / copy, prog_bar=True)
-        self.log('mean', (rollouts.float().mean(1) - future).square().mean() / copy,
-                 prog_bar=True)
+        # Zero tokens are the prediction that nothing changes, for a compact tokenizer.
+        best = (predicted.detach() - true).square().mean() / true.square().mean()
+        self.log('best', best, prog_bar=True)
         return loss
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW with the cosine schedule."""
-        return adamw_with_cosine(self.world.parameters(), *self.settings)
+    def choose(self, predict: Any, true: Tensor, noise: SampleNoise) -> Tensor:
+        """Return the winning queries (B, S or 1, size) for the true tokens (B, S, Dz)."""
+        steps = true.shape[1]
+        # With 'rollout' the steps of a sample belong together, so they win or lose together.
+        together = self.queries == 'kept' or self.objective == 'rollout'
+        drawn = 1 if self.queries == 'kept' else steps
+        if self.world.learned_query:
+            return true.new_zeros(len(true), 1, self.world.noise_size)
+
+        def draw(count: int) -> Tensor:
+            queries = NOISE_STD * noise.normal(count, drawn, self.world.noise_size)
+            return queries[:, None] if together else queries.transpose(1, 2)
+
+        def errors(queries: Tensor) -> Tensor:
+            if together:
+                queries = queries[:, 0].transpose(1, 2)
+            predicted = predict(queries.expand(-1, steps, -1, -1)).float()
+            found: Tensor = self.loss(predicted, true[:, :, None]).mean(-1)
+            return found.mean(1, keepdim=True) if together else found
+
+        if self.candidates == 1:
+            winner = draw(1)[:, :, 0]
+        else:
+            winner = best_query(draw, errors, self.candidates, self.chunk)
+        return winner[:, 0] if together else winner
+
+
+def teacher_forced(
+    world: DeltaWorld, tokens: Tensor, table: tuple[Tensor, Tensor], queries: Tensor,
+) -> Tensor:
+    """
+    Predict tokens 2 to F, each from the given ones before it, for several queries at once.
+
+    Tokens (B, F, Dz) with a table (B, F, R); queries (B, F - 1, M, size). Returns
+    (B, F - 1, M, Dz).
+    """
+    steps, count = queries.shape[1:3]
+    cos, sin = table
+    mask = torch.ones(steps, steps, device=tokens.device).tril().bool()
+    predicted = world(
+        tokens[:, :-1], (cos[:, :-1], sin[:, :-1]), queries.flatten(1, 2),
+        (cos[:, 1:].repeat_interleave(count, 1), sin[:, 1:].repeat_interleave(count, 1)),
+        mask.repeat_interleave(count, 0))
+    return predicted.unflatten(1, (steps, count))

@@ -1,109 +1,131 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train the compact tokenizer: chained reconstruction of a window's frames."""
+"""Train a tokenizer: reconstruct frames from the token of their change."""
 
-import lightning
-import numpy as np
+from typing import Any, Literal
+
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok, LinearCode
-from deltaworld_training.data.feature_store import FeatureStore
-from deltaworld_training.stages.optimizer import adamw_with_cosine
+from deltaworld_ros.bundle.graphs import Tokenizer
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
+from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
+from deltaworld_training.stages.linear_codes import fit_codes
+from deltaworld_training.stages.losses import ELEMENTWISE
+from deltaworld_training.stages.noise import step_uniform
+from deltaworld_training.stages.parts import Sizes
+from deltaworld_training.stages.stage import Initialisation, Stage
+
+Previous = Literal['true', 'decoded', 'own']
+CODE_FRAMES = 8000
 
 
-def pooled_maps(tokenizer: CompactDeltaTok, features: np.ndarray) -> Tensor:
-    """Return the 2 x 2 pooled maps of features (B, N, D) as (B, P, D)."""
-    return tokenizer.patchify(torch.from_numpy(features).float()).mean(2)
-
-
-def fit_linear_code(code: LinearCode, maps: Tensor, centred: bool) -> None:
+class TokenizerStage(Stage):
     """
-    Fit a linear code by two PCAs, of the channels and of the reduced maps.
+    Minimise the reconstruction error of every frame of a window but the first.
 
-    Codes get a mean square of one. Changes are coded around zero, so that no change is the
-    zero token; frames around their mean.
-    """
-    channels = code.channel_basis.shape[1]
-    flat = maps.flatten(0, 1).double()
-    mean = maps.mean(0) if centred else torch.zeros_like(maps[0])
-    flat = (maps - mean).flatten(0, 1).double()
-    vectors = torch.linalg.eigh(flat.T @ flat)[1]
-    code.channel_basis.copy_(vectors.flip(1)[:, :channels])
-    reduced = code.reduce(maps)
-    code.mean.copy_(reduced.mean(0) if centred else torch.zeros_like(reduced[0]))
-    rest = (reduced - code.mean).double()
-    vectors = torch.linalg.eigh(rest.T @ rest)[1]
-    code.basis.copy_(vectors.flip(1)[:, :code.basis.shape[1]])
-    code.scale.fill_(1.0)
-    code.scale.copy_(code.encode(maps).square().mean().rsqrt())
-
-
-def fit_codes(
-    tokenizer: CompactDeltaTok, stores: list[FeatureStore], frames: int, seed: int,
-) -> None:
-    """Fit both linear codes on random frames and changes, as many from each store."""
-    generator = np.random.default_rng(seed)
-    now, change = [], []
-    for store in stores:
-        picked = generator.choice(store.clips, frames // len(stores))
-        at = generator.integers(1, store.features.shape[1], len(picked))
-        current = pooled_maps(tokenizer, store.features[picked, at])
-        now.append(current)
-        change.append(current - pooled_maps(tokenizer, store.features[picked, at - 1]))
-    fit_linear_code(tokenizer.anchor_code, torch.cat(now), centred=True)
-    fit_linear_code(tokenizer.delta_code, torch.cat(change), centred=False)
-
-
-class TokenizerStage(lightning.LightningModule):
-    """
-    Minimise the mean squared error of frames decoded one on top of the other.
-
-    Tokens come from the true pairs, as the predictor learns them, while each decoding starts
-    from the one before, as in a rollout (paper, appendix D: the drift of repeated decoding).
+    Batches hold windows of two or more frames. `previous` says what a token is relative to:
+    'true' pairs, each decoded on the true frame before it (paper, equations 8 and 9); tokens of
+    true pairs, each 'decoded' on the reconstruction before it, as in a rollout; or its 'own'
+    reconstructions, encoded and decoded (paper, appendix D).
     """
 
     def __init__(
-        self, tokenizer: CompactDeltaTok, rate: float, weight_decay: float, steps: int,
-        warm_up: int,
+        self, tokenizer: Sizes | None = None,
+        loss: Literal['mse', 'log_cosh', 'relative'] = 'mse', previous: Previous = 'true',
+        black: bool = False, coordinate_stretch: float = 1.0,
+        initialisation: Initialisation = 'paper', **options: Any,
     ):
-        """Take the model and the optimiser's settings."""
-        super().__init__()
-        self.tokenizer = tokenizer
-        self.settings = (rate, weight_decay, steps, warm_up)
+        """
+        Take the tokenizer's sizes and how it learns.
+
+        loss: 'relative' is the squared error divided by that of copying the window's first
+        frame; black: the window begins with a black frame, so that anchor tokens are learned
+        too; coordinate_stretch: patch coordinates are stretched by up to this, up or down.
+        """
+        super().__init__(**options)
+        self.tokenizer: Any = self.learn('tokenizer', tokenizer, initialisation)
+        self.loss = loss
+        self.previous = previous
+        self.black = black
+        self.coordinate_stretch = coordinate_stretch
+        if isinstance(self.tokenizer, CompactDeltaTok) and (black or coordinate_stretch != 1.0):
+            raise UserError('the compact tokenizer has no black frame and no coordinate stretch')
+
+    def on_fit_start(self) -> None:
+        """Fit the linear codes of a new compact tokenizer; look at the black frame."""
+        tokenizer = self.tokenizer
+        with torch.no_grad():
+            if isinstance(tokenizer, GridDeltaTok) and not tokenizer.frame_tokens:
+                self._see_black(tokenizer)
+            elif isinstance(tokenizer, CompactDeltaTok) and not tokenizer.delta_code.basis.any():
+                stores = getattr(self.trainer.datamodule, 'stores', None)  # type: ignore[attr-defined]
+                if stores is None:
+                    raise UserError('a new compact tokenizer is fitted to cached features: train '
+                                    'it on those, or name a file to start from (--model.initial)')
+                fit_codes(tokenizer, stores, CODE_FRAMES, self.seed)
+
+    def _see_black(self, tokenizer: GridDeltaTok) -> None:
+        if self.backbone is not None:
+            rows, columns = tokenizer.grid
+            image = torch.zeros(
+                1, 3, 16 * rows, 16 * columns, dtype=torch.uint8, device=tokenizer.black.device)
+            tokenizer.black.copy_(self.backbone(image))
+        elif not tokenizer.black.any():
+            raise UserError(
+                'the tokenizer needs the black frame: name the backbone (--model.backbone FILE)')
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Reconstruct windows of features (B, F, N, D)."""
-        loss, ratios = chained_error(self.tokenizer, batch['features'].float())
+        """Reconstruct windows of frames (B, F, h, w, 3) or features (B, F, N, D)."""
+        features = self.features(batch)
+        if self.black:
+            black = self.tokenizer.black.float()
+            features = torch.cat([black.expand_as(features[:, :1]), features], dim=1)
+        if self.coordinate_stretch != 1.0:
+            share = 2.0 * step_uniform(self.seed, self.trainer.global_step) - 1.0
+            self.tokenizer.coordinate_scale = self.coordinate_stretch ** share
+        predicted = reconstruct(self.tokenizer, features, self.previous).float()
+        true = features[:, 1:]
+        error = (predicted - true).square().mean((2, 3))
+        copy = (features[:, :1] - true).square().mean((2, 3))
+        if self.loss == 'relative':
+            # Far leads and lively clips must not outweigh the rest.
+            loss = (error / (copy + 0.1)).mean()
+        else:
+            loss = ELEMENTWISE[self.loss](predicted, true).mean()
+        ratios = (error.sum(0) / copy.sum(0)).detach()
         self.log('loss', loss, prog_bar=True)
         self.log('first', ratios[0], prog_bar=True)
         self.log('last', ratios[-1], prog_bar=True)
         return loss
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW with the cosine schedule."""
-        return adamw_with_cosine(self.tokenizer.parameters(), *self.settings)
+    def on_fit_end(self) -> None:
+        """End the stretch of coordinates with the training."""
+        if isinstance(self.tokenizer, GridDeltaTok):
+            self.tokenizer.coordinate_scale = 1.0
 
 
-def chained_error(tokenizer: CompactDeltaTok, features: Tensor) -> tuple[Tensor, list[Tensor]]:
+def reconstruct(tokenizer: Tokenizer, features: Tensor, previous: Previous) -> Tensor:
     """
-    Decode a window's frames one on top of the other from the tokens of the true pairs.
+    Reconstruct frames 2 to F of windows (B, F, N, D); see TokenizerStage for `previous`.
 
-    Returns the loss, every step's error relative to the mean change of that step's lead (so
-    that far leads and lively clips do not outweigh the rest), and each step's error relative to
-    copying the first frame.
+    Returns (B, F - 1, N, D). With 'own' no gradient flows from one frame to the one before.
     """
     batch, frames = features.shape[:2]
-    tokens = tokenizer.encode(
-        features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1)).unflatten(
+    before, after = features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1)
+    if previous == 'true':
+        return tokenizer.decode(tokenizer.encode(before, after), before).unflatten(
             0, (batch, frames - 1))
-    current, losses, ratios = features[:, 0], [], []
+    current, decoded = features[:, 0], []
+    if previous == 'decoded':
+        tokens = tokenizer.encode(before, after).unflatten(0, (batch, frames - 1))
     for step in range(1, frames):
-        current = tokenizer.decode(tokens[:, step - 1], current)
-        error = (current.float() - features[:, step]).square().mean((1, 2))
-        copy = (features[:, 0] - features[:, step]).square().mean((1, 2))
-        losses.append((error / (copy + 0.1)).mean())
-        ratios.append((error.sum() / copy.sum()).detach())
-    return torch.stack(losses).mean(), ratios
-
+        if previous == 'own':
+            current = current.detach()
+            token = tokenizer.encode(current, features[:, step])
+        else:
+            token = tokens[:, step - 1]
+        current = tokenizer.decode(token, current)
+        decoded.append(current)
+    return torch.stack(decoded, dim=1)

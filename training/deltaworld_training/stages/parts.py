@@ -1,0 +1,84 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The files of trained parts: weights, the sizes they were built with, and the recipe."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.model.networks import build_part
+
+Sizes = dict[str, Any]
+
+
+def save_parts(
+    path: Path, state: dict[str, Tensor], sizes: dict[str, Sizes], recipe: dict[str, Any],
+) -> None:
+    """Write tensors named `part.parameter`; sizes and recipe go into the metadata as JSON."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    save_file(tensors, path, metadata={
+        'sizes': json.dumps(sizes), 'recipe': json.dumps(recipe, default=str)})
+
+
+def read_part(path: Path, part: str) -> tuple[Sizes, dict[str, Tensor]]:
+    """
+    Read one part's sizes and weights from a stage's file or from networks.safetensors.
+
+    The released file of the DINOv3 backbone (model.safetensors) is read too. Raises
+    `UserError` for a file that has no such part.
+    """
+    try:
+        with safe_open(path, 'pt') as file:
+            sizes = json.loads((file.metadata() or {}).get('sizes', '{}'))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f'{path}: not a readable safetensors file: {error}') from None
+    if part == 'backbone' and part not in sizes:
+        tensors = {name.removeprefix('model.'): value for name, value in tensors.items()}
+        return _dinov3_sizes(path, tensors), tensors
+    if part not in sizes:
+        raise UserError(f'{path}: holds no {part}; it holds: {", ".join(sizes) or "no parts"}')
+    prefix = f'{part}.'
+    return sizes[part], {
+        name.removeprefix(prefix): value for name, value in tensors.items()
+        if name.startswith(prefix)}
+
+
+def load_part(path: Path, part: str) -> tuple[nn.Module, Sizes]:
+    """Build one part from its file; raises `UserError` where weights and sizes differ."""
+    sizes, state = read_part(path, part)
+    module = build_part(part, sizes)
+    load_weights(module, state, path)
+    return module, sizes
+
+
+def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load every weight of a module; raises `UserError` in one line where they do not fit."""
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f'{path}: {" ".join(str(error).split())[:300]}') from None
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """Return the module in evaluation mode and without gradients."""
+    return module.eval().requires_grad_(False)
+
+
+def _dinov3_sizes(path: Path, tensors: dict[str, torch.Tensor]) -> Sizes:
+    try:
+        size = tensors['norm.weight'].shape[0]
+        return {
+            'kind': 'dinov3', 'size': size, 'heads': size // 64,
+            'layers': sum(name.endswith('.norm1.weight') for name in tensors),
+            'mlp_size': tensors['layer.0.mlp.up_proj.weight'].shape[0],
+            'registers': tensors['embeddings.register_tokens'].shape[1],
+        }
+    except KeyError as error:
+        raise UserError(f'{path}: not the weights of a backbone: {error} is missing') from None
