@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,11 +61,13 @@ class Forecaster:
 
     `num_samples` futures are drawn and `num_futures` of them decoded (the manifest's numbers by
     default; where both are equal, every sample is a future of equal weight, as in the paper).
-    A gap of more than `max_gap` seconds restarts the context.
+    A gap of more than `max_gap` seconds restarts the context. `queries` replaces the manifest's:
+    whether a sample keeps one noise query through its steps.
     """
 
     def __init__(self, engine: Engine, manifest: Manifest, *, num_samples: int | None = None,
-                 num_futures: int | None = None, max_gap: float = 1.0, seed: int = 0) -> None:
+                 num_futures: int | None = None, max_gap: float = 1.0, seed: int = 0,
+                 queries: Literal['fresh', 'kept'] | None = None) -> None:
         self.num_samples = manifest.num_samples if num_samples is None else num_samples
         self.num_futures = manifest.num_futures if num_futures is None else num_futures
         check_counts(self.num_samples, self.num_futures)
@@ -74,6 +76,7 @@ class Forecaster:
         self._engine = engine
         self._manifest = manifest
         self._chain = ContextChain(manifest.stride, manifest.context_length, max_gap)
+        self.queries = queries or manifest.queries
         self._random = np.random.default_rng(seed)
         # The same queries for every frame: a future keeps its identity from one to the next.
         self._noise = self._draw_noise(self.num_samples)
@@ -169,7 +172,7 @@ class Forecaster:
     def _draw_noise(self, num_samples: int) -> NDArray[np.float32]:
         """Draw the noise queries (M, S, W): one a sample, or one for each of its steps."""
         m = self._manifest
-        steps = 1 if m.queries == 'kept' else m.steps
+        steps = 1 if self.queries == 'kept' else m.steps
         noise = self._random.standard_normal(
             (num_samples, steps, m.noise_size), dtype=np.float32)
         noise *= np.float32(m.noise_std)
