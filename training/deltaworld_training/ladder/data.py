@@ -1,0 +1,102 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ladder's data: features of the street world for training, and of its test split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
+from deltaworld_training.data.clip import Clip
+from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
+from deltaworld_training.data.feature_store import FeatureStore, build_store
+from deltaworld_training.data.photometric import apply_look, sample_look
+from deltaworld_training.data.street_clips import StreetClips
+from deltaworld_training.ladder.settings import LadderSettings
+from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
+from deltaworld_training.stages.parts import load_part, save_parts
+from deltaworld_training.street.clip import render_clip
+from deltaworld_training.street.renderer import Renderer
+from deltaworld_training.street.world import TEST_SEEDS, TRAIN_SEEDS
+
+
+class TestClips:
+    """Clips of the test split, one a seed, whose frames are exactly one stride apart."""
+
+    def __init__(self, count: int, frames: int, stride: float, size: tuple[int, int]):
+        """Take the number of clips, frames a clip, seconds a step and the image size (w, h)."""
+        self.count = count
+        self.times = stride * np.arange(frames)
+        self.size = size
+        self._renderer: Renderer | None = None
+
+    def __getstate__(self) -> dict:
+        """Leave the renderer behind: a GL context belongs to one process."""
+        return {**self.__dict__, '_renderer': None}
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return self.count
+
+    def clip(self, index: int) -> Clip:
+        """Render clip `index`."""
+        if self._renderer is None:
+            self._renderer = Renderer(*self.size)
+        seed = TEST_SEEDS.start + index
+        generator = np.random.default_rng((seed, 1))
+        rendered = render_clip(seed, self.times.tolist(), *self.size, self._renderer)
+        look = sample_look(generator)
+        return Clip(
+            frames=np.stack([apply_look(frame.rgb, look, generator) for frame in rendered]),
+            times=self.times,
+            labels=np.stack([frame.labels for frame in rendered]),
+            depth=np.stack([frame.depth for frame in rendered]),
+            focal_length=float(rendered[0].intrinsics[0, 0]),
+        )
+
+
+@dataclass(frozen=True)
+class LadderData:
+    """The frozen backbone and the feature stores of both splits."""
+
+    backbone: Path
+    extractor: FeatureExtractor
+    train: FeatureStore
+    train_folder: Path
+    test: FeatureStore
+
+
+def make_data(settings: LadderSettings, folder: Path) -> LadderData:
+    """Fit the backbone's basis and compute the features that the folder lacks."""
+    size = (settings.image.width, settings.image.height)
+    train = StreetClips(
+        TRAIN_SEEDS.start, settings.train_clips, settings.frames, None, size)
+    test = TestClips(
+        settings.test_clips, settings.context + settings.steps, settings.stride, size)
+    path = folder / 'backbone.safetensors'
+    if not path.exists():
+        _fit_backbone(settings, train, path)
+    backbone = load_part(path, 'backbone')[0]
+    assert isinstance(backbone, EfficientNetLite0)
+    extractor = FeatureExtractor(folder / 'levels.onnx', settings.grid, *basis_matrix(backbone))
+    stores = [
+        build_store(folder / name, source, frames, extractor, settings.image.focal_length,
+                    settings.workers)
+        for name, source, frames in (
+            ('train', train, settings.frames), ('test', test, len(test.times)))
+    ]
+    return LadderData(path, extractor, stores[0], folder / 'train', stores[1])
+
+
+def _fit_backbone(settings: LadderSettings, source: StreetClips, path: Path) -> None:
+    """Load the ImageNet weights, fit the feature basis and keep both."""
+    sizes = {'kind': 'efficientnet_lite0', 'feature_size': settings.feature_size}
+    backbone = EfficientNetLite0(settings.feature_size).eval()
+    backbone.load_imagenet(imagenet_weights())
+    graph = path.parent / 'levels.onnx'
+    export_levels(backbone, graph, source.size)
+    blank = FeatureExtractor(graph, settings.grid, np.eye(LEVEL_CHANNELS), np.zeros(1))
+    fit_feature_basis(backbone, sample_levels([source], settings.basis_clips, blank))
+    state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
+    save_parts(path, state, {'backbone': sizes}, settings.values())
