@@ -162,6 +162,8 @@ def test_tables_hold_every_row():
     past = Past(0)
     scores = {name: pool([past.score(samples)]) for name, samples in (
         ('right', past.middles), ('copy_last', past.present[None]))}
-    assert diversity_table(scores, 'title').row_count == 2
+    table = diversity_table(scores, 'title')
+    assert [str(column.header) for column in table.columns] == ['', *scores]
+    assert next(iter(table.columns[1].cells)) == '1.000'
     text = diversity_markdown(scores)
     assert '| right | 1.000 | 1.000 |' in text and '| copy_last | 0.000 | 0.000 | 1.000 |' in text

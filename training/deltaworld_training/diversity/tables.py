@@ -17,13 +17,13 @@ COLUMNS = (
 
 
 def diversity_table(scores: dict[str, dict[str, Any]], title: str) -> Table:
-    """Make the table for the terminal, one row for each way of forecasting."""
+    """Make the table for the terminal, one column for each way of forecasting."""
     table = Table(title=title, title_justify='left')
-    table.add_column('samples', no_wrap=True)
-    for _, heading in COLUMNS:
-        table.add_column(heading, justify='right')
-    for name, cells in _rows(scores):
-        table.add_row(name, *cells)
+    table.add_column('', no_wrap=True)
+    for name in scores:
+        table.add_column(name, justify='right')
+    for key, heading in COLUMNS:
+        table.add_row(heading, *(f'{values[key]:.3f}' for values in scores.values()))
     return table
 
 
@@ -31,14 +31,10 @@ def diversity_markdown(scores: dict[str, dict[str, Any]]) -> str:
     """Make the same table and the reliability of each row's branches as Markdown."""
     lines = ['| samples | ' + ' | '.join(heading for _, heading in COLUMNS) + ' |',
              '|---|' + '---:|' * len(COLUMNS)]
-    lines += [f'| {name} | ' + ' | '.join(cells) + ' |' for name, cells in _rows(scores)]
+    lines += [f'| {name} | ' + ' | '.join(f'{values[key]:.3f}' for key, _ in COLUMNS) + ' |'
+              for name, values in scores.items()]
     lines += ['', '| samples | branches | predicted | true |', '|---|---:|---:|---:|']
     lines += [
         f'| {name} | {row["branches"]} | {row["predicted"]:.2f} | {row["true"]:.2f} |'
         for name, values in scores.items() for row in values['reliability']]
     return '\n'.join(lines) + '\n'
-
-
-def _rows(scores: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    return [(name, [f'{values[key]:.3f}' for key, _ in COLUMNS])
-            for name, values in scores.items()]
