@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from support.recordings import frame_numbers, numbered_frame, truncate, write_image, write_video
 
+from deltaworld_ros.bundle.class_lists import CITYSCAPES as CLASSES
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.crops import RandomResizedCrop
 from deltaworld_training.data.problems import Problems
 from deltaworld_training.data.sampled_clips import SampledClips, WindowClips
 from deltaworld_training.data.sampling import RandomOffsets
 from deltaworld_training.data.sources import open_recordings, open_windows
-from deltaworld_training.data.sources.cityscapes import CLASSES
 from deltaworld_training.data.sources.kitti import eigen_crop, garg_mask, read_split
 from deltaworld_training.data.sources.vspw import class_names, train_labels
 

@@ -31,23 +31,24 @@ OUTPUTS = {
 
 def export_bundle(
     folder: Path, manifest: Manifest, networks: Networks, frames: np.ndarray, stamps: np.ndarray,
-    baselines: dict[str, np.ndarray], licences: str,
+    baselines: dict[str, np.ndarray] | None, licences: str, half_weights: bool = True,
 ) -> Manifest:
     """
     Write a bundle folder.
 
     Frames (T, h, w, 3) uint8 at stamps (T,) in seconds become the golden arrays, which every
-    engine must reproduce. Weights are stored in half precision and cast back when loaded.
-    Returns the manifest with the files' hashes.
+    engine must reproduce. With `half_weights` they are stored in half precision and cast back
+    when loaded. Returns the manifest with the files' hashes, those of files there before too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     modules = graph_modules(networks, manifest)
     with torch.no_grad():
         golden = golden_arrays(modules, manifest, frames, stamps)
         for name, module in modules.items():
-            _export_graph(module, name, manifest, folder / f'{name}.onnx')
+            _export_graph(module, name, manifest, folder / f'{name}.onnx', half_weights)
     _save_arrays(folder / 'golden.npz', golden)
-    _save_arrays(folder / 'baselines.npz', baselines)
+    if baselines is not None:
+        _save_arrays(folder / 'baselines.npz', baselines)
     (folder / 'LICENSES.md').write_text(licences, encoding='utf-8')
     return write_manifest(folder, manifest)
 
@@ -93,14 +94,17 @@ def golden_arrays(
     return {name: value.numpy() for name, value in arrays.items()}
 
 
-def _export_graph(module: nn.Module, name: str, manifest: Manifest, path: Path) -> None:
+def _export_graph(
+    module: nn.Module, name: str, manifest: Manifest, path: Path, half_weights: bool,
+) -> None:
     inputs, dynamic = _example(name, manifest)
     torch.onnx.export(
         module, tuple(inputs.values()), path, input_names=list(inputs),
         output_names=list(OUTPUTS[name]), dynamic_shapes=dynamic, opset_version=OPSET,
         dynamo=True, external_data=False, verbose=False)
     graph = onnx.load(path)
-    store_half_weights(graph)
+    if half_weights:
+        store_half_weights(graph)
     # The exporter writes the paths of the source files that it traced into every node.
     for node in graph.graph.node:
         node.ClearField('metadata_props')

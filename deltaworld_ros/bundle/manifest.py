@@ -18,8 +18,7 @@ from deltaworld_ros.errors import UserError
 MANIFEST_NAME = 'bundle.yaml'
 GRAPHS = ('observe', 'rollout', 'decode')
 REQUIRED_FILES = (
-    'observe.onnx', 'rollout.onnx', 'decode.onnx',
-    'golden.npz', 'baselines.npz', 'LICENSES.md')
+    'observe.onnx', 'rollout.onnx', 'decode.onnx', 'golden.npz', 'LICENSES.md')
 
 # A manifest is a page of text: anything larger is not one, and is not parsed.
 _LARGEST_MANIFEST = 1_000_000

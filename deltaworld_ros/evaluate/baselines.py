@@ -20,9 +20,15 @@ class Baselines:
     mean_token: np.ndarray
 
 
-def load_baselines(bundle: Bundle) -> Baselines:
-    """Read the baselines that were fitted on the bundle's training data."""
+def load_baselines(bundle: Bundle) -> Baselines | None:
+    """
+    Read the baselines that were fitted on the bundle's training data.
+
+    None where the bundle has none: one of converted checkpoints comes without training data.
+    """
     manifest = bundle.manifest
+    if 'baselines.npz' not in manifest.files:
+        return None
     path = bundle.file('baselines.npz')
     with np.load(path, allow_pickle=False) as archive:
         missing = {'blur', 'mean_token'} - set(archive.files)

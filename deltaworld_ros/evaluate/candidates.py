@@ -63,7 +63,7 @@ class Sampled:
 class CandidateMaker:
     """Runs a bundle's graphs for the forecast itself and for everything it is compared with."""
 
-    def __init__(self, engine: Engine, manifest: Manifest, baselines: Baselines) -> None:
+    def __init__(self, engine: Engine, manifest: Manifest, baselines: Baselines | None) -> None:
         self._engine = engine
         self._manifest = manifest
         self._baselines = baselines
@@ -90,7 +90,7 @@ class CandidateMaker:
     def columns(self, sampled: Sampled, truth: Sequence[np.ndarray],
                 oracle: Sequence[Candidate]) -> list[dict[str, list[Candidate]]]:
         """
-        Return for each lead the candidates of each column.
+        Return for each lead the candidates of each column, in the order of COLUMNS.
 
         `truth` are the true future frames' features (N,D), one a lead; `oracle` what the heads
         make of them. A column is one candidate, or several whose weights sum to one.
@@ -104,13 +104,11 @@ class CandidateMaker:
         decoded = self._engine.decode(
             features, tokens, weights,
             ('labels', 'depth', 'fused_labels', 'fused_depth', 'future_features'))
-        mean_token = np.tile(self._baselines.mean_token, (1, self._manifest.steps, 1))
-        still = self._engine.decode(
-            features, mean_token, np.ones(1, np.float32), ('labels', 'depth', 'future_features'))
         distance = smooth_l1(decoded['future_features'][:, -1], truth[-1])
         best_of_k = int(distance[:futures].argmin())
         best_of_20 = futures + int(distance[futures:].argmin())
         maps = sampled.maps
+        baselines = self._baseline_columns(sampled.features)
 
         result = []
         for step in range(self._manifest.steps):
@@ -120,8 +118,6 @@ class CandidateMaker:
                                  weight)
 
             own = decoded['future_features'][:futures, step]
-            blurred = blur_features(
-                sampled.features, self._baselines.blur[step], self._manifest.feature_rows)
             result.append({
                 'fused': [Candidate(
                     np.tensordot(sampled.weights, own, 1), maps['fused_labels'][step + 1],
@@ -135,9 +131,27 @@ class CandidateMaker:
                                          decoded['fused_depth'][step + 1])],
                 'copy_last': [Candidate(sampled.features, maps['fused_labels'][0],
                                         maps['fused_depth'][0])],
+                **baselines[step],
+                'oracle': [oracle[step]],
+            })
+        return result
+
+    def _baseline_columns(self, features: np.ndarray) -> list[dict[str, list[Candidate]]]:
+        """Return for each lead the columns of the fitted baselines, none without them."""
+        steps = self._manifest.steps
+        if self._baselines is None:
+            return [{} for _ in range(steps)]
+        still = self._engine.decode(
+            self._engine.features_from_host(features),
+            np.tile(self._baselines.mean_token, (1, steps, 1)), np.ones(1, np.float32),
+            ('labels', 'depth', 'future_features'))
+        result = []
+        for step in range(steps):
+            blurred = blur_features(
+                features, self._baselines.blur[step], self._manifest.feature_rows)
+            result.append({
                 'blur': [Candidate(blurred, *self.heads(blurred))],
                 'mean_token': [Candidate(still['future_features'][0, step],
                                          still['labels'][0, step], still['depth'][0, step])],
-                'oracle': [oracle[step]],
             })
         return result

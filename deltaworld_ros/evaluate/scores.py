@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deltaworld_ros.bundle import Manifest
-from deltaworld_ros.evaluate.candidates import COLUMNS, Candidate
+from deltaworld_ros.evaluate.candidates import Candidate
 from deltaworld_ros.evaluate.metrics import (
     ConfidenceScore,
     DepthScore,
@@ -33,7 +33,8 @@ class LeadScore:
     """The scores of every column at one lead, and how far the futures differ."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self.columns = {name: ColumnScore(manifest) for name in COLUMNS}
+        self.columns: dict[str, ColumnScore] = {}
+        self._manifest = manifest
         self.spread = FeatureScore()
         self.confidence = ConfidenceScore()
         self._class_names = [entry.name for entry in manifest.classes]
@@ -44,7 +45,7 @@ class LeadScore:
         """Add one forecast; true depth is in metres, the candidates' depth times `scale` too."""
         copy_last = float(mean_squared(columns['copy_last'][0].features, true_features))
         for name, candidates in columns.items():
-            column = self.columns[name]
+            column = self.columns.setdefault(name, ColumnScore(self._manifest))
             squared = 0.0
             for one in candidates:
                 squared += one.weight * float(mean_squared(one.features, true_features))

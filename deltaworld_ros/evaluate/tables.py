@@ -53,7 +53,7 @@ def score_tables(leads: dict[str, Any], metrics: Sequence[Metric] = METRICS,
     return [
         ScoreTable(lead, tuple(metrics), tuple(
             (name, meaning, tuple(scores[metric.key].get(name) for metric in metrics))
-            for name, meaning in meanings.items()))
+            for name, meaning in meanings.items() if name in scores[metrics[0].key]))
         for lead, scores in leads.items()]
 
 

@@ -2,26 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the street bundles predict, and what they were made from."""
 
-from deltaworld_ros.bundle.manifest import Licence, SemanticClass
+from deltaworld_ros.bundle.class_lists import STREET as CLASSES
+from deltaworld_ros.bundle.manifest import Licence
+
+__all__ = [
+    'BUNDLE_LICENCES', 'CLASSES', 'DEPTH_MAXIMUM', 'DEPTH_MINIMUM', 'LICENCE_TEXT', 'SOURCES']
 
 DEPTH_MINIMUM = 1e-3
 DEPTH_MAXIMUM = 80.0
-
-CLASSES = [
-    SemanticClass(name=name, color=color, obstacle=obstacle)
-    for name, color, obstacle in (
-        ('road', (110, 110, 118), False),
-        ('sidewalk', (214, 150, 190), False),
-        ('lane_marking', (250, 244, 200), False),
-        ('terrain', (166, 186, 110), False),
-        ('vegetation', (64, 128, 58), False),
-        ('building', (150, 108, 88), False),
-        ('sky', (120, 180, 230), False),
-        ('vehicle', (30, 70, 200), True),
-        ('pedestrian', (224, 40, 60), True),
-        ('pole', (240, 190, 40), True),
-    )
-]
 
 BUNDLE_LICENCES = [
     Licence(name='Apache-2.0', component='weights of EfficientNet-Lite0 (ImageNet)',

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deltaworld_ros.bundle.manifest import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import Clip
 from deltaworld_training.data.problems import BrokenFile
@@ -31,33 +30,10 @@ REACH = 6 * STRIDE_FRAMES
 SNIPPET = 30
 IMAGES, LABELS, CAMERA = 'leftImg8bit_sequence', 'gtFine', 'camera'
 
-# Label id, name, colour, obstacle; the position is the train id.
-_CLASSES = (
-    (7, 'road', (128, 64, 128), False),
-    (8, 'sidewalk', (244, 35, 232), False),
-    (11, 'building', (70, 70, 70), False),
-    (12, 'wall', (102, 102, 156), False),
-    (13, 'fence', (190, 153, 153), False),
-    (17, 'pole', (153, 153, 153), True),
-    (19, 'traffic light', (250, 170, 30), True),
-    (20, 'traffic sign', (220, 220, 0), True),
-    (21, 'vegetation', (107, 142, 35), False),
-    (22, 'terrain', (152, 251, 152), False),
-    (23, 'sky', (70, 130, 180), False),
-    (24, 'person', (220, 20, 60), True),
-    (25, 'rider', (255, 0, 0), True),
-    (26, 'car', (0, 0, 142), True),
-    (27, 'truck', (0, 0, 70), True),
-    (28, 'bus', (0, 60, 100), True),
-    (31, 'train', (0, 80, 100), True),
-    (32, 'motorcycle', (0, 0, 230), True),
-    (33, 'bicycle', (119, 11, 32), True),
-)
-CLASSES = [
-    SemanticClass(name=name, color=color, obstacle=obstacle)
-    for _, name, color, obstacle in _CLASSES]
+# The label id of each train id.
+_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 _TRAIN_IDS = np.full(256, UNLABELLED, np.uint8)
-_TRAIN_IDS[[row[0] for row in _CLASSES]] = np.arange(len(_CLASSES))
+_TRAIN_IDS[list(_LABEL_IDS)] = np.arange(len(_LABEL_IDS))
 
 
 @dataclass(frozen=True)
