@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import math
 import signal
 import sys
 from enum import Enum
@@ -47,6 +48,13 @@ class Stamp(str, Enum):
 
     BAG = 'bag'
     NOW = 'now'
+
+
+class Queries(str, Enum):
+    """How often a sample draws its noise."""
+
+    KEPT = 'kept'
+    FRESH = 'fresh'
 
 
 def _show_version(wanted: bool) -> None:
@@ -112,10 +120,15 @@ def evaluate(
         help='Topic of true depth (32FC1 metres or 16UC1 millimetres).')] = None,
     samples: SamplesOption = None,
     futures: FuturesOption = None,
+    queries: Annotated[Queries | None, typer.Option(
+        help="One noise query a sample or one a step; default: the bundle's way.")] = None,
     seed: Annotated[int, typer.Option(help='Seed of the sampling noise.')] = 0,
     every: Annotated[int, typer.Option(min=1, help='Forecast from each n-th frame.')] = 1,
     max_forecasts: Annotated[int | None, typer.Option(
         min=1, help='Stop after this many forecasts.')] = None,
+    start: Annotated[float, typer.Option(
+        min=0.0, help='Leave out what comes before, in seconds after the first image.')] = 0.0,
+    end: Annotated[float, typer.Option(help='Leave out what comes after.')] = math.inf,
     json_path: JsonOption = None,
     markdown: Annotated[Path | None, typer.Option(help='Write the tables here.')] = None,
     report: Annotated[Path | None, typer.Option(
@@ -137,7 +150,8 @@ def evaluate(
     running = load_engine(loaded, engine, threads, log=_note)
     evaluator = Evaluator(
         running, loaded, num_samples=samples, num_futures=futures, seed=seed, every=every,
-        max_forecasts=max_forecasts, moments=6 if report_file else 0)
+        max_forecasts=max_forecasts, moments=6 if report_file else 0,
+        queries=queries.value if queries else None, start=start, end=end)
     with _progress() as progress:
         for path in source:
             with BagFrames(path, image=image, camera_info=camera_info, labels=labels,

@@ -252,6 +252,10 @@ def test_gaps_and_time_that_goes_back_restart(engine, bundle, tmp_path):
 def test_limits_of_the_work(engine, bundle, tmp_path):
     path = write_drive(tmp_path / 'bag', drive(bundle, 24), interval=0.2)
     assert evaluate(engine, bundle, path, every=3)['forecasts'] == 6
+    # From 2 s to 4 s there are eleven images: three fill the context, three are the last futures.
+    assert evaluate(engine, bundle, path, start=2.0, end=4.0)['forecasts'] == 5
+    with pytest.raises(UserError, match='start 3 s, end 2 s'):
+        evaluate(engine, bundle, path, start=3.0, end=2.0)
     assert evaluate(engine, bundle, path, max_forecasts=2)['forecasts'] == 2
     result = evaluate(engine, bundle, path, num_samples=8, num_futures=2)
     assert (result['num_samples'], result['num_futures']) == (8, 2)

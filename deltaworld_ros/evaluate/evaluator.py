@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,12 +62,19 @@ class Evaluator:
 
     The truth of a forecast is the frame nearest to stamp + lead, at most half a frame interval
     off; a forecast that lacks it at any lead is not scored. `every` forecasts from each n-th frame
-    only, `max_forecasts` ends after that many, and `moments` of them are kept as pictures.
+    only, `max_forecasts` ends after that many, `moments` of them are kept as pictures, and
+    `queries` replaces the bundle's way of sampling. Of each bag, images from `start` to `end`
+    are read, in seconds after its first one.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle, *, num_samples: int | None = None,
                  num_futures: int | None = None, seed: int = 0, every: int = 1,
-                 max_forecasts: int | None = None, moments: int = 0) -> None:
+                 max_forecasts: int | None = None, moments: int = 0,
+                 queries: Literal['fresh', 'kept'] | None = None,
+                 start: float = 0.0, end: float = math.inf) -> None:
+        if not start < end:
+            raise UserError(f'start {start:g} s, end {end:g} s: the start must be before the end')
+        self._start_ns, self._end_ns = start * 1e9, end * 1e9
         self.problems: list[str] = []
         self._manifest = bundle.manifest
         names = [entry.name for entry in bundle.manifest.classes]
@@ -75,7 +83,7 @@ class Evaluator:
         self._seed, self._every, self._max_forecasts = seed, every, max_forecasts
         self._moments = MomentKeeper(moments)
         self._forecaster = Forecaster(engine, bundle.manifest, num_samples=num_samples,
-                                      num_futures=num_futures, seed=seed)
+                                      num_futures=num_futures, seed=seed, queries=queries)
         self._maker = CandidateMaker(engine, bundle.manifest, load_baselines(bundle))
         self._matcher: FutureMatcher[_Made, Seen] = FutureMatcher(bundle.manifest.leads)
         self._leads = [LeadScore(bundle.manifest) for _ in bundle.manifest.leads]
@@ -100,10 +108,16 @@ class Evaluator:
         scored_before = self._scored
         first_stamp = 0
         for frame in bag:
+            first_stamp = first_stamp or frame.stamp
+            if frame.stamp - first_stamp > self._end_ns:
+                break
+            advance()
+            # Time may go back to before the first image: that is the bag's, not left out.
+            if 0 < self._start_ns > frame.stamp - first_stamp:
+                continue
             frames += 1
             if fit is None or (fit.source_height, fit.source_width) != frame.image.shape[:2]:
                 fit = self._fit(frame)
-            first_stamp = first_stamp or frame.stamp
             image = fit.apply(frame.image)
             observed = self._forecaster.observe(
                 image, frame.stamp, source=(frame.image.shape, frame.frame_id))
@@ -120,7 +134,6 @@ class Evaluator:
                 if ready % self._every == 0:
                     self._matcher.add_forecast(frame.stamp, _Made(self._sample(), seen))
                 ready += 1
-            advance()
             if self.finished and not self._matcher.waiting:
                 break
         self._score_all(self._matcher.end(), first_stamp)
@@ -163,8 +176,10 @@ class Evaluator:
             'num_samples': self._forecaster.num_samples,
             'num_futures': self._forecaster.num_futures,
             'plain_samples': PLAIN_SAMPLES,
+            'queries': self._forecaster.queries,
             'seed': self._seed,
             'every': self._every,
+            'seconds': [self._start_ns / 1e9, self._end_ns / 1e9],
             'latency_ms': {**percentiles(totals), 'stages_p50': {
                 stage: percentiles([timings[stage] for timings in self._timings])['p50']
                 for stage in self._timings[0]}},
