@@ -21,10 +21,13 @@ def version() -> str:
 
 train = [
     'torch>=2.5',
-    'lightning>=2.4',
+    'lightning>=2.6',
+    'jsonargparse[signatures]>=4.39',
+    'tensorboardx>=2.6',
     'safetensors>=0.4',
     'onnx>=1.16',
     'onnxscript>=0.5',
+    'matplotlib>=3.8',
     'moderngl>=5.11',
     'av>=12.0',
     'fsspec[http]>=2024.2',

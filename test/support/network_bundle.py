@@ -19,18 +19,26 @@ from deltaworld_training.stages.linear_codes import fit_linear_code
 def small_recipe() -> Recipe:
     """Return the default recipe with everything small."""
     recipe = load_recipe('street-cpu')
-    recipe.image.width, recipe.image.height = 96, 64
-    recipe.data.street_clips, recipe.data.video_clips, recipe.data.clip_frames = 4, 0, 8
-    recipe.data.videos = []
-    tokenizer, predictor = recipe.tokenizer, recipe.predictor
-    tokenizer.feature_size, tokenizer.token_size, tokenizer.code_channels = 32, 48, 8
-    tokenizer.size, tokenizer.heads, tokenizer.mlp_size = 64, 1, 64
-    tokenizer.encoder_layers, tokenizer.decoder_layers = 1, 1
-    tokenizer.batch, tokenizer.steps, tokenizer.warm_up = 4, 6, 2
-    predictor.size, predictor.heads, predictor.layers, predictor.mlp_size = 64, 1, 2, 64
-    predictor.batch, predictor.steps, predictor.warm_up, predictor.candidates = 4, 6, 2, 8
-    recipe.heads.batch, recipe.heads.steps = 8, 200
-    recipe.forecast.selection_dimensions = 16
+    image, data = recipe.needed('image'), recipe.needed('data')
+    image.width, image.height = 96, 64
+    data.street_clips, data.video_clips, data.clip_frames, data.videos = 4, 0, 8, []
+    recipe.backbone['feature_size'] = 32
+    tokenizer, heads, predictor = (
+        recipe.stages[name] for name in ('tokenizer', 'heads', 'predictor'))
+    tokenizer.model['tokenizer'] |= {
+        'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'code_channels': 8, 'size': 64,
+        'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 1}
+    predictor.model['world'] |= {
+        'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
+    heads.model |= {'grid': [4, 6]}
+    heads.model['segmentation']['size'] = heads.model['depth']['size'] = 32
+    predictor.model['candidates'] = 8
+    for stage, batch, steps in ((tokenizer, 4, 6), (predictor, 4, 6), (heads, 8, 200)):
+        stage.data['init_args'] |= {'batch': batch, 'folders': ['{run}/street'], 'weights': None}
+        stage.trainer['max_steps'] = steps
+        stage.trainer['precision'] = '32-true'
+        stage.model['warm_up'] = 2
+    recipe.needed('forecast').selection_dimensions = 16
     return recipe
 
 
@@ -45,7 +53,7 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
                 if parameter.ndim > 1:
                     parameter.normal_(0.0, parameter.shape[-1] ** -0.5)
         tokenizer = networks.tokenizer
-        maps = torch.randn(200, tokenizer.patches, recipe.tokenizer.feature_size)
+        maps = torch.randn(200, tokenizer.patches, networks.backbone.feature_size)
         fit_linear_code(tokenizer.delta_code, maps, centred=False)
         fit_linear_code(tokenizer.anchor_code, maps, centred=True)
     return networks
@@ -54,14 +62,14 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
 def write_network_bundle(folder: Path) -> Manifest:
     """Export random networks."""
     recipe = small_recipe()
+    image, forecast, sizes = recipe.image, recipe.forecast, network_sizes(recipe)
     generator = np.random.default_rng(1)
     frames = generator.integers(
-        0, 256, (recipe.forecast.context_length, recipe.image.height, recipe.image.width, 3),
-        dtype=np.uint8)
-    blur = np.zeros((recipe.forecast.steps, recipe.tokenizer.feature_size, 3, 3), np.float32)
+        0, 256, (forecast.context_length, image.height, image.width, 3), dtype=np.uint8)
+    blur = np.zeros((forecast.steps, sizes['backbone']['feature_size'], 3, 3), np.float32)
     blur[:, :, 1, 1] = 1.0
     return export_bundle(
         folder, bundle_manifest(recipe), random_networks(recipe), frames,
-        recipe.forecast.stride * np.arange(recipe.forecast.context_length),
-        {'blur': blur, 'mean_token': np.zeros(recipe.tokenizer.token_size, np.float32)},
+        forecast.stride * np.arange(forecast.context_length),
+        {'blur': blur, 'mean_token': np.zeros(sizes['world']['token_size'], np.float32)},
         LICENCE_TEXT)

@@ -12,12 +12,21 @@ from deltaworld_training.recipe import load_recipe
 app = typer.Typer(no_args_is_help=True, help='Train the networks of a bundle, offline.')
 
 
+# Options that Typer does not know go to Lightning's command line as they are.
+FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True}
+
+OutputOption = Annotated[Path, typer.Option(
+    help='Folder of the run; kept steps are not redone.')]
+RecipeOption = Annotated[str, typer.Option(help='A shipped recipe or a YAML file.')]
+VideosOption = Annotated[Path | None, typer.Option(
+    help='Folder with the dashcam clips that the recipe names.')]
+StageOption = Annotated[str | None, typer.Option(
+    help='Only the stage of this name; default: all of this kind.')]
+
+
 @app.command()
 def bundle(
-    output: Annotated[Path, typer.Option(help='Folder of the run; kept steps are not redone.')],
-    recipe: Annotated[str, typer.Option(help='A shipped recipe or a YAML file.')] = 'street-cpu',
-    videos: Annotated[Path | None, typer.Option(
-        help='Folder with the dashcam clips that the recipe names.')] = None,
+    output: OutputOption, recipe: RecipeOption = 'street-cpu', videos: VideosOption = None,
 ) -> None:
     """
     Train a bundle from nothing: data, tokenizer, predictor, heads, export.
@@ -27,6 +36,68 @@ def bundle(
     from deltaworld_training.bundle_run import BundleRun
     folder = BundleRun(load_recipe(recipe), output, videos).run()
     typer.echo(f'Wrote the bundle {folder}')
+
+
+@app.command()
+def features(
+    output: OutputOption, recipe: RecipeOption = 'street-cpu', videos: VideosOption = None,
+) -> None:
+    """
+    Only render and cache the features that a recipe trains on, in one process.
+
+    Example: deltaworld train features --recipe street-gpu --videos clips --output runs/street
+    """
+    from deltaworld_training.bundle_run import BundleRun
+    BundleRun(load_recipe(recipe), output, videos).prepare()
+
+
+@app.command(context_settings=FORWARDED)
+def tokenizer(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train the tokenizer of a recipe; more options go to Lightning.
+
+    Example: deltaworld train tokenizer --output runs/x --trainer.max_steps=100 --model.rate=1e-3
+    """
+    _train('tokenizer', context.args, output, recipe, stage, videos)
+
+
+@app.command(context_settings=FORWARDED)
+def predictor(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train the predictor of a recipe, after its tokenizer; more options go to Lightning.
+
+    Example: deltaworld train predictor --output runs/x --model.candidates=64
+    """
+    _train('predictor', context.args, output, recipe, stage, videos)
+
+
+@app.command(context_settings=FORWARDED)
+def heads(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train the segmentation and depth heads of a recipe; more options go to Lightning.
+
+    Example: deltaworld train heads --output runs/x --trainer.max_steps=500
+    """
+    _train('heads', context.args, output, recipe, stage, videos)
+
+
+def _train(
+    kind: str, overrides: list[str], output: Path, recipe: str, stage: str | None,
+    videos: Path | None,
+) -> None:
+    """Run the stages of one kind, after the features that the recipe caches."""
+    from deltaworld_training.stage_run import run_kind
+    for path in run_kind(load_recipe(recipe), kind, stage, output, videos, overrides):
+        typer.echo(f'Wrote {path}')
 
 
 @app.command()

@@ -3,6 +3,7 @@
 """The validated settings of a training run, read from a YAML recipe."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -29,47 +30,21 @@ class DataSettings(BaseModel, extra='forbid'):
     videos: list[str] = Field(description='file names in the folder given with --videos')
 
 
-class TokenizerSettings(BaseModel, extra='forbid'):
-    """The compact tokenizer and its training."""
+class StageSettings(BaseModel, extra='forbid'):
+    """
+    One run of Lightning's command line: the sections `model`, `data` and `trainer`.
 
-    feature_size: int
-    token_size: int
-    size: int
-    heads: int
-    encoder_layers: int
-    decoder_layers: int
-    mlp_size: int
-    code_channels: int
-    window: int = Field(ge=2, description='frames decoded one on top of the other')
-    batch: int
-    rate: float
-    weight_decay: float
-    warm_up: int
-    steps: int
+    A stage that names another in `after` takes over that one's settings, changes those it gives,
+    and starts from its weights, or with `resume` from its optimiser and step too. In every text
+    `{run}` stands for the run's folder.
+    """
 
-
-class PredictorSettings(BaseModel, extra='forbid'):
-    """The predictor and its training."""
-
-    size: int
-    heads: int
-    layers: int
-    mlp_size: int
-    candidates: int = Field(description='K of best-of-many')
-    token_noise: float
-    batch: int
-    rate: float
-    weight_decay: float
-    warm_up: int
-    steps: int
-
-
-class HeadSettings(BaseModel, extra='forbid'):
-    """The linear heads' training."""
-
-    batch: int
-    rate: float
-    steps: int
+    stage: Literal['tokenizer', 'predictor', 'heads']
+    after: str | None = None
+    resume: bool = False
+    model: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    trainer: dict[str, Any] = {}
 
 
 class ForecastSettings(BaseModel, extra='forbid'):
@@ -84,22 +59,59 @@ class ForecastSettings(BaseModel, extra='forbid'):
 
 
 class Recipe(BaseModel, extra='forbid'):
-    """One training run of a bundle."""
+    """
+    One training run: its stages in their order.
+
+    A recipe with `data` renders and caches features first (`backbone` says of which network),
+    and one with `forecast` ends in a bundle.
+    """
 
     name: str
-    seed: int
-    workers: int
-    image: ImageSettings
-    data: DataSettings
-    tokenizer: TokenizerSettings
-    predictor: PredictorSettings
-    heads: HeadSettings
-    forecast: ForecastSettings
+    seed: int = 0
+    workers: int = Field(1, ge=1)
+    backbone: dict[str, Any] | None = None
+    image: ImageSettings | None = None
+    data: DataSettings | None = None
+    forecast: ForecastSettings | None = None
+    stages: dict[str, StageSettings]
 
     @property
     def grid(self) -> tuple[int, int]:
         """Return the rows and columns of the features."""
-        return self.image.height // 16, self.image.width // 16
+        image = self.needed('image')
+        return image.height // 16, image.width // 16
+
+    def needed(self, section: str) -> Any:
+        """Return a section that a run needs; one that is missing raises `UserError`."""
+        value = getattr(self, section)
+        if value is None:
+            raise UserError(f'recipe {self.name}: has no section {section!r}, so no bundle can '
+                            'be made from it; run its stages one by one')
+        return value
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of the stages of one kind, in their order."""
+        return [name for name, stage in self.stages.items() if stage.stage == kind]
+
+    def settings(self, name: str) -> StageSettings:
+        """Return a stage's settings with those that it takes over."""
+        own = self.stages[name]
+        if own.after is None:
+            return own
+        before = self.settings(own.after)
+        return StageSettings(
+            stage=own.stage, after=own.after, resume=own.resume,
+            model=_merged(before.model, own.model), data=_merged(before.data, own.data),
+            trainer=_merged(before.trainer, own.trainer))
+
+
+def _merged(before: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of `before` with those of `own` in their place, at every depth."""
+    result = dict(before)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -111,6 +123,12 @@ def load_recipe(name_or_path: str) -> Recipe:
         names = ', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))
         raise UserError(f'recipe {name_or_path!r} not found; give a YAML file or one of: {names}')
     try:
-        return Recipe(**yaml.safe_load(path.read_text()))
+        recipe = Recipe(**yaml.safe_load(path.read_text()))
     except (ValidationError, yaml.YAMLError, TypeError) as error:
         raise UserError(f'{path}: {" ".join(str(error).split())}') from error
+    known: list[str] = []
+    for name, stage in recipe.stages.items():
+        if stage.after is not None and stage.after not in known:
+            raise UserError(f'{path}: stage {name}: after: {stage.after!r} is no earlier stage')
+        known.append(name)
+    return recipe

@@ -35,6 +35,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path):
         """Open the arrays that `build_store` wrote."""
+        self.folder = folder
         self.features = _open(folder / 'features.npy', np.float16)
         self.times = _open(folder / 'times.npy', np.float64)
         self.labels = _open(folder / 'labels.npy', np.uint8)

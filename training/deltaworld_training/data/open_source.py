@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open a source of clips by its kind, as recipes and commands name it."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import ClipSource
-from deltaworld_training.data.crops import CentreCrop, RandomResizedCrop
+from deltaworld_training.data.crops import CentreCrop, Crop, RandomResizedCrop
 from deltaworld_training.data.recordings import Recording
 from deltaworld_training.data.sampled_clips import SampledClips
 from deltaworld_training.data.sampling import FixedStride, RandomOffsets, Sampling
@@ -33,7 +34,9 @@ RECORDINGS: dict[str, Callable[..., Sequence[Recording]]] = {
     'cityscapes': open_cityscapes,
     'kitti': open_kitti,
 }
-CROPS = {'random': RandomResizedCrop, 'centre': CentreCrop}
+CROPS: dict[str, Callable[[], Crop]] = {
+    'random': RandomResizedCrop, 'centre': CentreCrop,
+    'mirrored': functools.partial(RandomResizedCrop, mirror=0.5)}
 MANY = 1_000_000
 
 
@@ -44,7 +47,7 @@ class SourceSettings:
 
     kind: street, shards, or one of RECORDINGS; path: file, folder or URL; weight: its share of
     the clips, of the sum of all; options: `clips` (how many to draw before they come again;
-    shards have their own number), `first_seed` for street, `crop` (random, centre) for
+    shards have their own number), `first_seed` for street, `crop` (random, mirrored, centre) for
     recordings, and what else the source's own function takes.
     """
 

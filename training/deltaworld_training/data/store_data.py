@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches from feature stores on disk: their features, or the tokens of them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from deltaworld_ros.bundle.manifest import sha256_of
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.feature_data import FeatureData
 from deltaworld_training.data.feature_store import FeatureStore, Windows
@@ -57,7 +59,7 @@ class StoreData(lightning.LightningDataModule):
 
     def _windows(self, store: FeatureStore) -> Windows:
         if self.tokenizer is not None:
-            arrays = encode_store(load_part(self.tokenizer, 'tokenizer')[0], store)
+            arrays = encoded_store(self.tokenizer, store)
             return Windows(arrays, np.arange(len(arrays['times'])), self.frames)
         arrays = {'features': store.features, 'times': store.times}
         if self.truth:
@@ -78,6 +80,20 @@ class StoreData(lightning.LightningDataModule):
             for store in self.stores
         ]
         return {name: torch.stack([window[name] for window in windows]) for name in windows[0]}
+
+
+def encoded_store(tokenizer: Path, store: FeatureStore) -> dict[str, np.ndarray]:
+    """Return the tokens of a store by a tokenizer's file; they are kept beside the features."""
+    digest = sha256_of(tokenizer)[:12]
+    path = store.folder / f'tokens-{digest}-{len(store.clips)}.npz'
+    if not path.is_file():
+        arrays = encode_store(load_part(tokenizer, 'tokenizer')[0], store)
+        # Several processes may write it at once: the last whole file stays.
+        temporary = path.with_name(f'{path.stem}.{os.getpid()}.tmp.npz')
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        temporary.replace(path)
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ def read_part(path: Path, part: str) -> tuple[Sizes, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f'{path}: not a readable safetensors file: {error}') from None
-    if part == 'backbone' and part not in sizes:
+    if part == 'backbone' and not sizes:
         tensors = {name.removeprefix('model.'): value for name, value in tensors.items()}
         return _dinov3_sizes(path, tensors), tensors
     if part not in sizes:
@@ -48,6 +48,12 @@ def read_part(path: Path, part: str) -> tuple[Sizes, dict[str, Tensor]]:
     return sizes[part], {
         name.removeprefix(prefix): value for name, value in tensors.items()
         if name.startswith(prefix)}
+
+
+def holds(path: Path, part: str) -> bool:
+    """Say whether a stage's file has a part."""
+    with safe_open(path, 'pt') as file:
+        return part in json.loads((file.metadata() or {}).get('sizes', '{}'))
 
 
 def load_part(path: Path, part: str) -> tuple[nn.Module, Sizes]:
@@ -59,7 +65,14 @@ def load_part(path: Path, part: str) -> tuple[nn.Module, Sizes]:
 
 
 def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load every weight of a module; raises `UserError` in one line where they do not fit."""
+    """
+    Load every weight of a module; raises `UserError` in one line where they do not fit.
+
+    The black frame of another grid is left out: a stage at a new resolution looks at it anew.
+    """
+    own = module.state_dict()
+    if 'black' in own and 'black' in state and own['black'].shape != state['black'].shape:
+        state = {**state, 'black': own['black']}
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
