@@ -1,35 +1,48 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The models of the ladder (paper, Table 2, Table C and appendix D)."""
+"""The models of the ladder (paper, Table 2, Table C and appendix D), one recipe each."""
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-Tokens = Literal['spatial', 'frame', 'delta', 'own', 'compact']
+import yaml
+from pydantic import BaseModel
+
+RECIPES = Path(__file__).parents[1] / 'recipes' / 'ladder' / 'rows'
 
 
-@dataclass(frozen=True)
-class Row:
+class RowTokenizer(BaseModel, extra='forbid'):
     """
-    One model: what its tokens are, and whether it is discriminative.
+    The tokenizer of a row; rows with the same name share it.
 
-    'own' are delta tokens that the tokenizer computes from its own reconstructions; 'compact'
-    are those of the compact tokenizer, which is this project's and not the paper's.
+    frame_tokens: a token holds a frame and not a change; own: tokens are computed from the
+    tokenizer's own reconstructions.
     """
+
+    name: str
+    kind: Literal['delta', 'compact']
+    frame_tokens: bool = False
+    own: bool = False
+
+
+class Row(BaseModel, extra='forbid'):
+    """One model; without a tokenizer it predicts patch tokens."""
 
     key: str
     title: str
-    tokens: Tokens
-    learned_query: bool = False
+    learned_query: bool
+    tokenizer: RowTokenizer | None = None
+
+    @property
+    def own(self) -> bool:
+        """Tell whether its tokens are computed from own reconstructions."""
+        return self.tokenizer is not None and self.tokenizer.own
 
 
-ROWS = (
-    Row('dino-world', '(0) DINO-world', 'spatial', learned_query=True),
-    Row('best-of-many', '(1) + best-of-many', 'spatial'),
-    Row('frame-token', '(2) frame token', 'frame'),
-    Row('delta-token', '(3) delta token: DeltaWorld', 'delta'),
-    Row('delta-discriminative', '(4) delta token, discriminative', 'delta', learned_query=True),
-    Row('own-reconstructions', '(5) DeltaWorld, tokenizer on its own reconstructions', 'own'),
-    Row('compact-token', '(6) DeltaWorld, compact tokenizer', 'compact'),
-)
-DELTAWORLD = ROWS[3]
+def _load(path: Path) -> Row:
+    settings = yaml.safe_load(path.read_text(encoding='utf-8'))
+    return Row(key=path.stem.partition('-')[2], **settings)
+
+
+ROWS = tuple(_load(path) for path in sorted(RECIPES.glob('*.yaml')))
+[DELTAWORLD] = [row for row in ROWS if row.key == 'delta-token']

@@ -90,8 +90,8 @@ class LadderRun:
         """Train and score one row with one seed."""
         s = self.settings
         tokenizer, world = self._tokenizer(row, seed), self._world(row, seed)
-        if tokenizer is not None:
-            train_tokenizer(s, data, row, seed, tokenizer)
+        if row.tokenizer is not None and tokenizer is not None:
+            train_tokenizer(s, data, row.tokenizer, seed, tokenizer)
         train_world(s, data, row, seed, s.candidates, tokenizer, world)
 
         def score() -> dict[str, Any]:
@@ -153,9 +153,9 @@ class LadderRun:
         return futures
 
     def _tokenizer(self, row: Row, seed: int) -> Path | None:
-        if row.tokens == 'spatial':
+        if row.tokenizer is None:
             return None
-        return self.folder / f'seed{seed}' / f'tokenizer-{row.tokens}.safetensors'
+        return self.folder / f'seed{seed}' / f'tokenizer-{row.tokenizer.name}.safetensors'
 
     def _world(self, row: Row, seed: int) -> Path:
         return self.folder / f'seed{seed}' / row.key / 'world.safetensors'
@@ -173,7 +173,7 @@ class LadderRun:
 
 def reconstruct_with(forecaster: RowForecaster) -> Futures:
     """Return the futures that decoding the tokens of the true frames gives."""
-    own = forecaster.row.tokens == 'own'
+    own = forecaster.row.own
 
     def futures(past: Tensor, times: Tensor, true: Tensor) -> Tensor:
         _, current = encode_frames(forecaster.tokenizer, past, own)

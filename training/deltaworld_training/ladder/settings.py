@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deltaworld_ros.errors import UserError
 from deltaworld_training.classes import CLASSES, DEPTH_MAXIMUM, DEPTH_MINIMUM
-from deltaworld_training.ladder.rows import Row
+from deltaworld_training.ladder.rows import Row, RowTokenizer
 from deltaworld_training.recipe import ImageSettings
 
 BUDGETS = Path(__file__).parents[1] / 'recipes' / 'ladder'
@@ -94,24 +94,24 @@ class LadderSettings(BaseModel, extra='forbid'):
         values: dict[str, Any] = dump()
         return values
 
-    def tokenizer_sizes(self, row: Row) -> dict[str, Any]:
-        """Return the arguments of the row's tokenizer."""
-        if row.tokens == 'compact':
+    def tokenizer_sizes(self, tokenizer: RowTokenizer) -> dict[str, Any]:
+        """Return the arguments of a row's tokenizer."""
+        if tokenizer.kind == 'compact':
             return {'kind': 'compact', 'feature_size': self.feature_size,
                     'grid': list(self.grid), 'layer_scale': self.layer_scale,
                     **dict(self.compact)}
         return {'kind': 'delta', 'grid': list(self.grid), 'size': self.feature_size,
-                'gated': False, 'frame_tokens': row.tokens == 'frame',
+                'gated': False, 'frame_tokens': tokenizer.frame_tokens,
                 'layer_scale': self.layer_scale, **dict(self.tokenizer)}
 
     def world_sizes(self, row: Row) -> dict[str, Any]:
         """Return the arguments of the row's predictor; only what it predicts differs."""
         sizes = {'size': self.predictor_size, 'learned_query': row.learned_query,
                  'layer_scale': self.layer_scale, **dict(self.predictor)}
-        if row.tokens == 'spatial':
+        if row.tokenizer is None:
             return {'kind': 'spatial', 'feature_size': self.feature_size, **sizes}
-        token_size = (
-            self.compact.token_size if row.tokens == 'compact' else self.feature_size)
+        compact = row.tokenizer.kind == 'compact'
+        token_size = self.compact.token_size if compact else self.feature_size
         return {'kind': 'deltaworld', 'token_size': token_size, **sizes}
 
     def head_sizes(self) -> dict[str, dict[str, Any]]:

@@ -151,7 +151,7 @@ def _diversity(result: dict[str, Any]) -> list[str]:
     return [
         '## Against all true futures',
         f'{pasts} pasts of the test split whose future is open; {result["budget"]["samples"]} '
-        'samples of equal weight at the mid horizon (see `docs/diversity.md`).',
+        'samples of equal weight at the mid horizon (see `docs/sampling.md`).',
         _markdown(['', *(heading for _, heading in keys)], lines)]
 
 

@@ -18,7 +18,7 @@ from deltaworld_training.data.feature_store import Windows
 from deltaworld_training.data.store_data import StoreData
 from deltaworld_training.ladder.data import LadderData
 from deltaworld_training.ladder.meter import Meter
-from deltaworld_training.ladder.rows import Row
+from deltaworld_training.ladder.rows import Row, RowTokenizer
 from deltaworld_training.ladder.settings import LadderSettings, Learning
 from deltaworld_training.ladder.tokens import encode_clips
 from deltaworld_training.stages.heads import HeadsStage
@@ -42,19 +42,19 @@ def train_heads(settings: LadderSettings, data: LadderData, path: Path) -> None:
 
 
 def train_tokenizer(
-    settings: LadderSettings, data: LadderData, row: Row, seed: int, path: Path,
+    settings: LadderSettings, data: LadderData, tokenizer: RowTokenizer, seed: int, path: Path,
 ) -> None:
     """Train the tokenizer of a row on pairs of frames, the first of them with the black frame."""
     if path.exists():
         return
     learning = settings.tokenizer_learning
-    compact = row.tokens == 'compact'
+    compact = tokenizer.kind == 'compact'
     stage = TokenizerStage(
-        settings.tokenizer_sizes(row), 'mse', 'own' if row.tokens == 'own' else 'true',
+        settings.tokenizer_sizes(tokenizer), 'mse', 'own' if tokenizer.own else 'true',
         black=not compact, initialisation='torch' if compact else 'paper',
         backbone=data.backbone, **options(learning, seed))
     batches = StoreData([data.train_folder], settings.frames, learning.batch, seed=seed)
-    fit(settings, learning, stage, batches, path, f'tokenizer ({row.tokens}), seed {seed}')
+    fit(settings, learning, stage, batches, path, f'tokenizer ({tokenizer.name}), seed {seed}')
 
 
 def train_world(
@@ -74,7 +74,7 @@ def train_world(
     else:
         stage = PredictorStage(sizes, **more)
         arrays = encode_clips(
-            frozen(load_part(tokenizer, 'tokenizer')[0]), data.train, row.tokens == 'own')
+            frozen(load_part(tokenizer, 'tokenizer')[0]), data.train, row.own)
         windows = Windows(arrays, np.arange(len(arrays['times'])), settings.frames)
         batches = FeatureData([windows], [1.0], learning.batch, seed=seed)
     fit(settings, learning, stage, batches, path,
