@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -37,7 +38,7 @@ from deltaworld_training.bundle_contents import network_sizes
 from deltaworld_training.data.clip_data import ClipData
 from deltaworld_training.data.feature_data import FeatureData
 from deltaworld_training.data.feature_store import Windows
-from deltaworld_training.data.loader import default_workers
+from deltaworld_training.data.loader import PREFETCH, default_workers
 from deltaworld_training.data.open_source import Drawing, SourceSettings, open_source
 from deltaworld_training.data.shards import ShardWriter
 from deltaworld_training.recipe import load_recipe
@@ -51,10 +52,12 @@ SAMPLE = ROOT / 'deltaworld_ros' / 'sample' / 'highway'
 SOURCES = ('street', 'bag', 'shards', 'features')
 STAGES = ('tokenizer', 'predictor', 'heads')
 RECIPE = load_recipe('street-cpu')
-FRAMES = RECIPE.forecast.context_length + RECIPE.forecast.steps
-SIZE = (RECIPE.image.width, RECIPE.image.height)
+FRAMES, STORED_FRAMES, STRIDE, CANDIDATES = 7, 10, 0.2, 64
+SIZE, FOCAL_LENGTH = (320, 192), 240.0
 SHARD_CLIPS, STORED_CLIPS = 32, 500
-WARM_UP = 2
+WARM_UP = 1
+# Shorter runs would live on what the workers had ready, and hide that they are too slow.
+LEAST = 3 * PREFETCH * max(1, default_workers(None))
 
 
 class Waiting(lightning.Callback):
@@ -75,14 +78,14 @@ class Waiting(lightning.Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         self.batches += 1
         self.ended = time.perf_counter()
-        if self.batches > WARM_UP and self.ended - self.started > self.seconds:
+        if self.batches > WARM_UP + LEAST and self.ended - self.started > self.seconds:
             trainer.should_stop = True
 
 
 def data_of(name: str, batch: int, workers: int | None, folder: Path) -> Any:
     """Return the data module of a source; what is on disk is made once."""
-    common: Any = {'frames': FRAMES, 'stride': RECIPE.forecast.stride, 'truth': True,
-                   'focal_length': RECIPE.image.focal_length, 'workers': workers}
+    common: Any = {'frames': FRAMES, 'stride': STRIDE, 'truth': True,
+                   'focal_length': FOCAL_LENGTH, 'workers': workers}
     street = SourceSettings('street')
     if name == 'street':
         return ClipData([street], batch, SIZE, **common)
@@ -91,7 +94,7 @@ def data_of(name: str, batch: int, workers: int | None, folder: Path) -> Any:
     if name == 'shards':
         few = SourceSettings('street', options={'clips': SHARD_CLIPS})
         ShardWriter(str(folder / 'shards'), clips_per_shard=8).write(
-            open_source(few, Drawing(SIZE, FRAMES, RECIPE.forecast.stride, 0)), {},
+            open_source(few, Drawing(SIZE, FRAMES, STRIDE, 0)), {},
             len(os.sched_getaffinity(0)))
         return ClipData([SourceSettings('shards', str(folder / 'shards'))], batch, SIZE, **common)
     windows = Windows(stored_arrays(folder), np.arange(STORED_CLIPS), FRAMES)
@@ -101,14 +104,13 @@ def data_of(name: str, batch: int, workers: int | None, folder: Path) -> Any:
 def stored_arrays(folder: Path) -> dict[str, np.ndarray]:
     """Write arrays as a feature store has them, and open them as memory maps."""
     rows, columns = RECIPE.grid
-    frames = RECIPE.data.clip_frames
     generator = np.random.default_rng(0)
-    clip = generator.standard_normal(
-        (frames, rows * columns, RECIPE.tokenizer.feature_size)).astype(np.float16)
-    maps = (STORED_CLIPS, frames, 4 * rows, 4 * columns)
+    size = network_sizes(RECIPE)['backbone']['feature_size']
+    clip = generator.standard_normal((STORED_FRAMES, rows * columns, size)).astype(np.float16)
+    maps = (STORED_CLIPS, STORED_FRAMES, 4 * rows, 4 * columns)
     made = {
         'features': lambda: np.broadcast_to(clip, (STORED_CLIPS, *clip.shape)),
-        'times': lambda: np.tile(0.2 * np.arange(frames), (STORED_CLIPS, 1)),
+        'times': lambda: np.tile(0.2 * np.arange(STORED_FRAMES), (STORED_CLIPS, 1)),
         'labels': lambda: np.zeros(maps, np.uint8),
         'depth': lambda: np.full(maps, 10.0, np.float16),
     }
@@ -130,8 +132,8 @@ def stage_of(name: str) -> lightning.LightningModule:
         stage.tokenizer.delta_code.basis.normal_()
     elif name == 'predictor':
         stage = PredictorStage(
-            sizes['world'], objective='rollout', candidates=RECIPE.predictor.candidates,
-            queries='kept', loss='mse', rate=1e-4)
+            sizes['world'], objective='rollout', queries='kept', loss='mse', rate=1e-4,
+            candidates=CANDIDATES)
         stage.tokenizer = frozen(networks.tokenizer)
     else:
         stage = HeadsStage(
@@ -154,11 +156,11 @@ def loading(data: Any, seconds: float) -> dict[str, float]:
     return {'clips_per_s': rate, 'frames_per_s': rate * FRAMES}
 
 
-def training(name: str, data: Any, seconds: float) -> dict[str, float]:
+def training(name: str, data: Any, seconds: float, precision: Any) -> dict[str, float]:
     """Train a stage for some seconds and return clips a second and the share of waiting."""
     waiting = Waiting(seconds)
     trainer = lightning.Trainer(
-        max_steps=100_000, accelerator='auto', devices=1, precision='bf16-mixed', logger=False,
+        max_steps=100_000, accelerator='auto', devices=1, precision=precision, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False, callbacks=[waiting])
     trainer.fit(stage_of(name), data)
@@ -190,9 +192,12 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=20.0, help='of each measurement')
     parser.add_argument('--batch', type=int, default=8, help='clips a step')
     parser.add_argument('--workers', type=int, help="processes; default: the modules' own")
+    parser.add_argument('--precision', help='of training; default: bf16-mixed on a GPU, else 32',
+                        default='bf16-mixed' if torch.cuda.is_available() else '32-true')
     parser.add_argument('--json', type=Path, help='write the figures here')
     options = parser.parse_args()
     warnings.filterwarnings('ignore')
+    logging.getLogger('lightning').setLevel(logging.ERROR)
     console = Console()
     table = Table('source', 'stage', 'clips/s', 'frames/s', 'waiting', "others' share of the CPU")
     rows = []
@@ -203,19 +208,19 @@ def main() -> None:
                 figures: dict[str, float] = {}
                 with load_of_machine(figures):
                     figures.update(loading(data, options.seconds) if stage == 'none'
-                                   else training(stage, data, options.seconds))
+                                   else training(stage, data, options.seconds, options.precision))
                 rows.append({'source': source, 'stage': stage, **figures})
                 waiting = f'{figures["waiting"]:.1%}' if 'waiting' in figures else ''
                 table.add_row(source, stage, f'{figures["clips_per_s"]:.2f}',
                               f'{figures["clips_per_s"] * FRAMES:.1f}', waiting,
                               f'{figures["others"]:.0%}')
-                print(f'{source}, {stage}: done', file=sys.stderr)
+                print(source, stage, figures, file=sys.stderr, flush=True)
     console.print(table)
     if options.json:
         options.json.write_text(json.dumps({
             'cores': os.cpu_count(), 'device': 'cuda' if torch.cuda.is_available() else 'cpu',
-            'batch': options.batch, 'frames': FRAMES, 'size': SIZE, 'workers': options.workers,
-            'rows': rows}, indent=1))
+            'precision': options.precision, 'batch': options.batch, 'frames': FRAMES,
+            'size': SIZE, 'workers': options.workers, 'rows': rows}, indent=1))
 
 
 if __name__ == '__main__':
