@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The counted operations against the paper's tables and against sums done by hand."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from deltaworld_ros.model.blocks import attention
 from deltaworld_ros.model.cost import Cost, configuration_cost, count, load_configuration
 
 
+@functools.cache
 def cost(name: str, **overrides: int) -> Cost:
-    """Count a named configuration."""
+    """Count a named configuration, each once."""
     return configuration_cost(load_configuration(name, **overrides))
 
 
