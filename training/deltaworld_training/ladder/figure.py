@@ -20,21 +20,22 @@ def draw_ladder(result: dict[str, Any], path: Path) -> None:
             ('miou', 'mIoU (higher is better)'),
             ('depth_rmse', 'depth RMSE in m (lower is better)'))):
         for line, horizon in enumerate(('short', 'mid')):
-            _bars(panels[line][column], result, metric, horizon)
+            _dots(panels[line][column], result, metric, horizon)
             panels[line][column].set_xlabel(f'{name}, {horizon}')
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=5, frameon=False)
     figure.savefig(path, dpi=110)
 
 
-def _bars(panel: Axes, result: dict[str, Any], metric: str, horizon: str) -> None:
+def _dots(panel: Axes, result: dict[str, Any], metric: str, horizon: str) -> None:
     places = np.arange(len(ROWS))[::-1]
     low, high = [], []
     for kind, shift, colour in (('best', 0.18, '#1f5fa8'), ('mean', -0.18, '#9bbcdd')):
         values = [[run['forecast'][horizon][kind][metric] for run in result['rows'][row.key]]
                   for row in ROWS]
-        panel.barh(places + shift, [np.mean(each) for each in values], 0.34, color=colour,
-                   label=f'{kind} of {result["budget"]["samples"]}')
+        # Dots and no bars: the axes do not begin at zero.
+        panel.plot([np.mean(each) for each in values], places + shift, 'o', color=colour,
+                   markersize=9, label=f'{kind} of {result["budget"]["samples"]}')
         for place, each in zip(places, values, strict=True):
             panel.plot(each, [place + shift] * len(each), '.', color='black', markersize=4,
                        label='one seed' if kind == 'mean' and place == 0 else None)
@@ -46,7 +47,8 @@ def _bars(panel: Axes, result: dict[str, Any], metric: str, horizon: str) -> Non
         low.append(value)
         high.append(value)
     margin = 0.08 * (max(high) - min(low)) + 1e-6
-    panel.set_xlim(max(0.0, min(low) - 2 * margin), max(high) + margin)
+    panel.set_xlim(max(0.0, min(low) - margin), max(high) + margin)
+    panel.grid(axis='y', color='#ddd')
     panel.set_yticks(places, [row.title for row in ROWS], fontsize=8)
 
 
