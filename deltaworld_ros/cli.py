@@ -6,42 +6,44 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
 import math
 import signal
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
 from deltaworld_ros import __version__
+from deltaworld_ros.commands.benchmark import benchmark
+from deltaworld_ros.commands.bundle import bundle_app
+from deltaworld_ros.commands.convert import convert
+from deltaworld_ros.commands.shared import (
+    BagArgument,
+    BundleOption,
+    EngineOption,
+    FuturesOption,
+    JsonOption,
+    SamplesOption,
+    ThreadsOption,
+    make_folders,
+    note,
+    progress,
+    write_json,
+    write_text,
+)
 from deltaworld_ros.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     help='Forecast what a camera will see: weighted futures of segmentation and depth.')
-bundle_app = typer.Typer(no_args_is_help=True, help='Check or describe a bundle.')
 app.add_typer(bundle_app, name='bundle')
+app.command()(benchmark)
+app.command()(convert)
 
 _FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True, 'help_option_names': []}
-
-BundleOption = Annotated[str, typer.Option(help='Name of a shipped bundle, or a bundle folder.')]
-EngineOption = Annotated[str, typer.Option(
-    help='Engine that runs the graphs; auto takes the first that passes the check.')]
-ThreadsOption = Annotated[int, typer.Option(min=0, help='CPU threads; 0: the engine chooses.')]
-SamplesOption = Annotated[int | None, typer.Option(
-    min=1, help="Futures to sample; default: the bundle's number.")]
-FuturesOption = Annotated[int | None, typer.Option(
-    min=1, help="Futures to choose and decode; default: the bundle's number.")]
-JsonOption = Annotated[Path | None, typer.Option('--json', help='Write the figures here.')]
-BagArgument = Annotated[Path, typer.Argument(
-    help='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.')]
-
 
 class Stamp(str, Enum):
     """What happens to the stamps of a replayed bag."""
@@ -88,7 +90,7 @@ def demo(
     from deltaworld_ros.evaluate.tables import rich_table
     # The children are ended on the way out, whoever asks for it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _make_folders(json_path, output / 'report.html')
+    make_folders(json_path, output / 'report.html')
     result = run_demo(output, bag=bag or SAMPLE_BAG, bundle=bundle)
     console = Console()
     for table in result.tables:
@@ -100,7 +102,7 @@ def demo(
         f'{latency["p50"]:.0f} ms after their picture (95 % within {latency["p95"]:.0f} ms), '
         f'{summary["dropped"]} pictures dropped')
     console.print(f'Report: {result.report}', soft_wrap=True)
-    _write_json(json_path, summary)
+    write_json(json_path, summary)
     if open_report:
         typer.launch(str(result.report))
 
@@ -145,23 +147,23 @@ def evaluate(
     from deltaworld_ros.evaluate.evaluator import Evaluator
     from deltaworld_ros.evaluate.tables import markdown_tables, rich_table, score_tables
     report_file = report / 'report.html' if report else None
-    _make_folders(json_path, markdown, report_file)
+    make_folders(json_path, markdown, report_file)
     loaded = load_bundle(bundle)
-    running = load_engine(loaded, engine, threads, log=_note)
+    running = load_engine(loaded, engine, threads, log=note)
     evaluator = Evaluator(
         running, loaded, num_samples=samples, num_futures=futures, seed=seed, every=every,
         max_forecasts=max_forecasts, moments=6 if report_file else 0,
         queries=queries.value if queries else None, start=start, end=end)
-    with _progress() as progress:
+    with progress() as bar:
         for path in source:
             with BagFrames(path, image=image, camera_info=camera_info, labels=labels,
                            depth=depth) as bag:
-                task = progress.add_task(path.name, total=bag.count)
-                evaluator.run(bag, functools.partial(progress.advance, task))
+                task = bar.add_task(path.name, total=bag.count)
+                evaluator.run(bag, functools.partial(bar.advance, task))
     result = evaluator.result()
     running.close()
     for problem in evaluator.problems:
-        _note(problem)
+        note(problem)
     tables = score_tables(result['leads'])
     console = Console()
     for table in tables:
@@ -172,11 +174,11 @@ def evaluate(
         f'{result["forecasts"]} forecasts scored, {result["unscored"]} without a future to '
         f'compare with, {result["dropped"]} images dropped, {result["restarts"]} restarts; '
         f'truth: {kinds}; latency {latency["p50"]:.0f} ms (95 % within {latency["p95"]:.0f} ms)')
-    _write_json(json_path, result)
+    write_json(json_path, result)
     if markdown:
         caption = (f'`{result["bundle"]}` on {", ".join(path.name for path in source)}: '
                    f'{result["forecasts"]} forecasts, truth: {kinds}.')
-        _write_text(markdown, markdown_tables(tables, caption))
+        write_text(markdown, markdown_tables(tables, caption))
     if report_file:
         from deltaworld_ros.evaluate.report import write_evaluation_report
         write_evaluation_report(report_file, loaded.manifest, result, tables, evaluator.moments)
@@ -219,152 +221,9 @@ def replay(
         rate=rate, loop=loop, clock=clock, stamp=stamp.value, image=image,
         image_topic=image_topic, camera_info_topic=camera_info_topic, wait=wait,
         subscribers=subscribers)
-    with _progress(disable=quiet) as progress:
-        task = progress.add_task(bag.name, total=None if loop else count)
-        run_replay(bag, options, functools.partial(progress.advance, task))
-
-
-@app.command()
-def benchmark(
-    bundle: BundleOption = 'street-lite0',
-    engine: EngineOption = 'auto',
-    threads: ThreadsOption = 0,
-    samples: SamplesOption = None,
-    futures: FuturesOption = None,
-    repetitions: Annotated[int, typer.Option(min=1, help='Forecasts to measure.')] = 50,
-    flops: Annotated[bool, typer.Option(
-        '--flops', help='Count operations instead (needs the extra `train`).')] = False,
-    configuration: Annotated[str | None, typer.Option(
-        help='With --flops: count networks of the paper, e.g. vitb-256, or a YAML file of sizes, '
-             'instead of the bundle.')] = None,
-    context: Annotated[int | None, typer.Option(
-        min=1, help='With --configuration: frames seen.')] = None,
-    steps: Annotated[int | None, typer.Option(
-        min=1, help='With --configuration: frames forecast.')] = None,
-    json_path: JsonOption = None,
-) -> None:
-    """
-    Measure how fast a bundle forecasts on this machine, or count its operations.
-
-    Example: deltaworld benchmark --threads 2 --json speed.json
-    Example: deltaworld benchmark --flops --configuration vitb-256
-    """
-    if flops:
-        _count_operations(
-            bundle, samples, futures, configuration, context, steps, json_path)
-        return
-    from deltaworld_ros.bundle import load_bundle
-    from deltaworld_ros.engine import load_engine
-    from deltaworld_ros.evaluate.benchmark import benchmark as run_benchmark
-    _make_folders(json_path)
-    loaded = load_bundle(bundle)
-    running = load_engine(loaded, engine, threads, log=_note)
-    with _progress() as progress:
-        task = progress.add_task('forecasting', total=repetitions)
-        result = run_benchmark(running, loaded, num_samples=samples, num_futures=futures,
-                               repetitions=repetitions,
-                               advance=functools.partial(progress.advance, task))
-    running.close()
-    title = (f'{result["bundle"]}, {result["engine"]}, {result["num_samples"]} samples, '
-             f'{result["num_futures"]} futures')
-    table = Table(title=title, title_justify='left')
-    table.add_column('stage')
-    table.add_column('median ms', justify='right')
-    for stage, milliseconds in result['median_ms'].items():
-        table.add_row(stage, f'{milliseconds:.2f}')
-    console = Console()
-    console.print(table)
-    console.print(f'{result["forecasts_per_second"]:.1f} forecasts per second on '
-                  f'{result["machine"]["cores"]} cores of {result["machine"]["processor"]}')
-    _write_json(json_path, result)
-
-
-def _count_operations(
-    bundle: str, samples: int | None, futures: int | None, configuration: str | None,
-    context: int | None, steps: int | None, json_path: Path | None,
-) -> None:
-    """Print and write the GFLOPs of a bundle's forecast or of a configuration."""
-    try:
-        from deltaworld_ros.engine.graph_cost import bundle_cost
-        from deltaworld_ros.model.cost import configuration_cost, load_configuration
-    except ModuleNotFoundError as error:
-        raise UserError(f'--flops needs the module {error.name}; install it with: '
-                        'pip install "deltaworld_ros[train]"') from None
-    _make_folders(json_path)
-    if configuration is None:
-        from deltaworld_ros.bundle import load_bundle
-        loaded = load_bundle(bundle)
-        result = bundle_cost(loaded, samples or loaded.manifest.num_samples,
-                             futures or loaded.manifest.num_futures)
-    else:
-        chosen = load_configuration(
-            configuration, samples=samples, context=context, steps=steps)
-        result = {'configuration': configuration, **configuration_cost(chosen).report()}
-    table = Table(title=f'GFLOPs of {configuration or bundle}', title_justify='left')
-    table.add_column('part')
-    table.add_column('GFLOPs', justify='right')
-    for part, value in result.items():
-        if isinstance(value, float):
-            table.add_row(part.replace('_', ' '), f'{value:.3f}')
-        elif isinstance(value, list):
-            table.add_row(part.replace('_', ' '), ', '.join(f'{each:.3f}' for each in value))
-    numbers = ', '.join(f'{value} {part.removeprefix("num_")}' for part, value in result.items()
-                        if isinstance(value, int))
-    console = Console()
-    console.print(table)
-    console.print(f'One forecast: {numbers}')
-    _write_json(json_path, result)
-
-
-@bundle_app.command()
-def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
-           json_path: JsonOption = None) -> None:
-    """
-    Check the files and every engine of this machine.
-
-    Example: deltaworld bundle verify street-lite0
-    """
-    from deltaworld_ros.bundle import load_bundle
-    from deltaworld_ros.evaluate.verification import verify_engines
-    _make_folders(json_path)
-    loaded = load_bundle(bundle)
-    results = verify_engines(loaded)
-    table = Table(title=f'{loaded.manifest.name}: {len(loaded.manifest.files)} files have their '
-                        'hashes', title_justify='left')
-    for heading in ('engine', 'result', 'details'):
-        table.add_column(heading)
-    for result in results:
-        table.add_row(result.engine, result.outcome, result.details)
-    Console().print(table)
-    _write_json(json_path, {
-        'bundle': loaded.manifest.name, 'files': loaded.manifest.files,
-        'engines': {result.engine: {'outcome': result.outcome, 'details': result.details}
-                    for result in results}})
-    if any(result.outcome == 'wrong' for result in results):
-        raise UserError('an engine of this machine does not reproduce the golden outputs')
-    if not any(result.outcome == 'correct' for result in results):
-        raise UserError('no engine of this machine can run the bundle')
-
-
-@bundle_app.command()
-def info(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
-         json_path: JsonOption = None) -> None:
-    """
-    Describe a bundle: sizes, classes, sources, licences.
-
-    Example: deltaworld bundle info street-lite0
-    """
-    from deltaworld_ros.bundle import load_bundle
-    from deltaworld_ros.evaluate.verification import describe_bundle
-    _make_folders(json_path)
-    loaded = load_bundle(bundle)
-    description = describe_bundle(loaded)
-    table = Table(show_header=False)
-    for name, value in description.items():
-        shown = '\n'.join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(name.replace('_', ' '), shown)
-    Console().print(table)
-    _write_json(json_path, description)
+    with progress(disable=quiet) as bar:
+        task = bar.add_task(bag.name, total=None if loop else count)
+        run_replay(bag, options, functools.partial(bar.advance, task))
 
 
 @app.command(context_settings=_FORWARDED)
@@ -397,37 +256,6 @@ def _need_rclpy() -> None:
     except ImportError as error:
         raise UserError(f'this needs ROS 2 ({error}): source its setup.bash, or install the '
                         'wheels with: pip install "deltaworld_ros[ros]"') from None
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _progress(disable: bool = False) -> Progress:
-    return Progress(*Progress.get_default_columns()[:-1], MofNCompleteColumn(),
-                    TimeRemainingColumn(), console=Console(stderr=True), disable=disable)
-
-
-def _write_json(path: Path | None, data: dict[str, Any]) -> None:
-    if path:
-        _write_text(path, json.dumps(data, indent=2, allow_nan=False) + '\n')
-
-
-def _make_folders(*paths: Path | None) -> None:
-    """Make the folders of output files before the long work and not after it."""
-    for path in paths:
-        if path:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f'{path}: cannot be written: {error.strerror}') from None
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'{path}: cannot be written: {error.strerror}') from None
 
 
 if __name__ == '__main__':

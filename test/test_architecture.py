@@ -23,10 +23,13 @@ MAY_IMPORT = {
     'forecast': {'engine', 'bundle'},
     'evaluate': {'forecast', 'engine', 'bundle'},
     'node': {'evaluate', 'forecast', 'engine', 'bundle'},
-    'cli': {'node', 'evaluate', 'forecast', 'engine', 'bundle', 'model', 'training'},
+    'commands': {'evaluate', 'forecast', 'engine', 'bundle', 'model'},
+    'cli': {'commands', 'node', 'evaluate', 'forecast', 'engine', 'bundle', 'training'},
     'training': {'evaluate', 'forecast', 'engine', 'bundle', 'model'},
 }
 TORCH_MODULES = {
+    'deltaworld_ros.bundle.checkpoint_parts', 'deltaworld_ros.bundle.checkpoints',
+    'deltaworld_ros.bundle.convert', 'deltaworld_ros.bundle.converted_bundle',
     'deltaworld_ros.bundle.export', 'deltaworld_ros.bundle.graphs',
     'deltaworld_ros.engine.torch_engine', 'deltaworld_ros.engine.onnx_operators',
     'deltaworld_ros.engine.graph_cost',

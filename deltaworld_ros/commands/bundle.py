@@ -1,0 +1,67 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The commands `deltaworld bundle ...`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deltaworld_ros.commands.shared import JsonOption, make_folders, write_json
+from deltaworld_ros.errors import UserError
+
+bundle_app = typer.Typer(no_args_is_help=True, help='Check or describe a bundle.')
+
+
+@bundle_app.command()
+def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
+           json_path: JsonOption = None) -> None:
+    """
+    Check the files and every engine of this machine.
+
+    Example: deltaworld bundle verify street-lite0
+    """
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.evaluate.verification import verify_engines
+    make_folders(json_path)
+    loaded = load_bundle(bundle)
+    results = verify_engines(loaded)
+    table = Table(title=f'{loaded.manifest.name}: {len(loaded.manifest.files)} files have their '
+                        'hashes', title_justify='left')
+    for heading in ('engine', 'result', 'details'):
+        table.add_column(heading)
+    for result in results:
+        table.add_row(result.engine, result.outcome, result.details)
+    Console().print(table)
+    write_json(json_path, {
+        'bundle': loaded.manifest.name, 'files': loaded.manifest.files,
+        'engines': {result.engine: {'outcome': result.outcome, 'details': result.details}
+                    for result in results}})
+    if any(result.outcome == 'wrong' for result in results):
+        raise UserError('an engine of this machine does not reproduce the golden outputs')
+    if not any(result.outcome == 'correct' for result in results):
+        raise UserError('no engine of this machine can run the bundle')
+
+
+@bundle_app.command()
+def info(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
+         json_path: JsonOption = None) -> None:
+    """
+    Describe a bundle: sizes, classes, sources, licences.
+
+    Example: deltaworld bundle info street-lite0
+    """
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.evaluate.verification import describe_bundle
+    make_folders(json_path)
+    loaded = load_bundle(bundle)
+    description = describe_bundle(loaded)
+    table = Table(show_header=False)
+    for name, value in description.items():
+        shown = '\n'.join(map(str, value)) if isinstance(value, list) else str(value)
+        table.add_row(name.replace('_', ' '), shown)
+    Console().print(table)
+    write_json(json_path, description)

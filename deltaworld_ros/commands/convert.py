@@ -1,0 +1,145 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `deltaworld convert`."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from deltaworld_ros.commands.shared import JsonOption, make_folders, note, write_json
+from deltaworld_ros.errors import UserError
+
+_NAMED = re.compile(r'([A-Za-z0-9_-]{1,40})=(.+)')
+_SIZE = re.compile(r'(\d{1,5})(?:x(\d{1,5}))?')
+
+
+def convert(
+    tokenizer: Annotated[str, typer.Option(help='Weights of DeltaTok.')],
+    predictor: Annotated[str, typer.Option(help='Weights of DeltaWorld.')],
+    backbone: Annotated[str, typer.Option(help='Weights of DINOv3 ViT-S/16, B/16 or L/16.')],
+    seg_head: Annotated[list[str], typer.Option(
+        help='Weights of a segmentation head, [NAME=]FILE; may be given again.')],
+    depth_head: Annotated[str, typer.Option(help='Weights of a depth head.')],
+    output: Annotated[Path, typer.Option(help='New folder for the bundle.')],
+    size: Annotated[str | None, typer.Option(
+        help='Image size, N or WIDTHxHEIGHT in multiples of 16 pixels; default 512.')] = None,
+    head: Annotated[str | None, typer.Option(
+        help='Name of the segmentation head to export; default: the first.')] = None,
+    classes: Annotated[list[str] | None, typer.Option(
+        help='Classes of a head, [NAME=]LIST: vspw, cityscapes, street, or a YAML file; default: '
+             'by their number.')] = None,
+    focal_length: Annotated[float | None, typer.Option(
+        min=1, max=1e6, help='Focal length in pixels, at the input width, of the cameras that '
+                             "the depth head was trained for; default: KITTI's.")] = None,
+    name: Annotated[str | None, typer.Option(
+        help="Name of the bundle; default: the folder's.")] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """
+    Make a bundle of released or trained checkpoints (needs the extra `train`).
+
+    Weights are files, folders or Hugging Face ids (hf:org/name).
+
+    Example: deltaworld convert --tokenizer deltatok-kinetics.bin --predictor deltaworld.bin
+    --backbone dinov3 --seg-head seg-head-cityscapes.bin --depth-head depth.bin --output vitb
+    """
+    try:
+        from deltaworld_ros.bundle.convert import own_size, read_networks
+        from deltaworld_ros.bundle.converted_bundle import (
+            CONTEXT_LENGTH,
+            STRIDE,
+            converted_manifest,
+            write_converted,
+        )
+    except ModuleNotFoundError as error:
+        raise UserError(f'convert needs the module {error.name}; install it with: '
+                        'pip install "deltaworld_ros[train]"') from None
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.engine import load_engine
+    heads = _heads(seg_head, head)
+    make_folders(json_path)
+    note('Reading the checkpoints')
+    converted = read_networks(
+        {'backbone': backbone, 'tokenizer': tokenizer, 'world': predictor, 'depth': depth_head},
+        heads, _classes(classes or [], list(heads)), _size(size))
+    height, width = own_size(converted.networks)
+    manifest = converted_manifest(converted, name or output.resolve().name, focal_length)
+    frames = _sample_frames(width, height, STRIDE, CONTEXT_LENGTH)
+    note(f'Exporting the graphs for images of {width}x{height}; this takes minutes')
+    with warnings.catch_warnings():
+        # The exporter warns of its own insides.
+        warnings.simplefilter('ignore')
+        logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+        written = write_converted(
+            output, converted, manifest, frames, STRIDE * np.arange(CONTEXT_LENGTH))
+    load_engine(load_bundle(output), 'onnxruntime', log=note).close()
+    write_json(json_path, {
+        'bundle': written.name, 'sizes': converted.networks.sizes, 'heads': list(heads),
+        'sources': written.sources, 'files': written.files})
+    note(f'{output}: converted and reproduced by ONNX Runtime')
+
+
+def _heads(given: list[str], first: str | None) -> dict[str, str]:
+    """Give the sources by name, the head to export first."""
+    heads: dict[str, str] = {}
+    for text in given:
+        match = None if Path(text).exists() else _NAMED.fullmatch(text)
+        name = match[1] if match else f'head{len(heads) + 1}' if len(given) > 1 else 'head'
+        if name in heads:
+            raise UserError(f'--seg-head {name}=: given twice')
+        heads[name] = match[2] if match else text
+    if first is not None:
+        if first not in heads:
+            raise UserError(f'--head {first!r}: must be one of {", ".join(heads)}')
+        heads = {first: heads.pop(first), **heads}
+    return heads
+
+
+def _classes(given: list[str], heads: list[str]) -> dict[str, str]:
+    classes = {}
+    for text in given:
+        match = None if Path(text).exists() else _NAMED.fullmatch(text)
+        if match is None and len(heads) > 1:
+            raise UserError(f'--classes {text}: say for which head, NAME=LIST, with NAME one of '
+                            f'{", ".join(heads)}')
+        name = match[1] if match else heads[0]
+        if name not in heads:
+            raise UserError(f'--classes {text}: there is no head {name!r}, only '
+                            f'{", ".join(heads)}')
+        classes[name] = match[2] if match else text
+    return classes
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Give height and width in pixels."""
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise UserError(f'--size {text!r}: must be N or WIDTHxHEIGHT, for example 512 or 640x384')
+    return int(match[2] or match[1]), int(match[1])
+
+
+def _sample_frames(width: int, height: int, stride: float, count: int) -> np.ndarray:
+    """Give frames (count, h, w, 3) of the sample recording, as near to the stride as it has."""
+    from deltaworld_ros.evaluate.bag_frames import BagFrames
+    from deltaworld_ros.evaluate.demo import SAMPLE_BAG
+    from deltaworld_ros.forecast.image_fit import ImageFit
+    frames: list[np.ndarray] = []
+    with BagFrames(SAMPLE_BAG) as bag:
+        first = None
+        for frame in bag:
+            first = frame.stamp if first is None else first
+            if frame.stamp - first >= (len(frames) * stride - 0.01) * 1e9:
+                fit = ImageFit(frame.image.shape[1], frame.image.shape[0], width, height)
+                frames.append(fit.apply(frame.image))
+            if len(frames) == count:
+                break
+    return np.stack(frames)

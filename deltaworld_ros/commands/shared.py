@@ -1,0 +1,63 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Options and output that the commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from deltaworld_ros.errors import UserError
+
+BundleOption = Annotated[str, typer.Option(help='Name of a shipped bundle, or a bundle folder.')]
+EngineOption = Annotated[str, typer.Option(
+    help='Engine that runs the graphs; auto takes the first that passes the check.')]
+ThreadsOption = Annotated[int, typer.Option(min=0, help='CPU threads; 0: the engine chooses.')]
+SamplesOption = Annotated[int | None, typer.Option(
+    min=1, help="Futures to sample; default: the bundle's number.")]
+FuturesOption = Annotated[int | None, typer.Option(
+    min=1, help="Futures to choose and decode; default: the bundle's number.")]
+JsonOption = Annotated[Path | None, typer.Option('--json', help='Write the figures here.')]
+BagArgument = Annotated[Path, typer.Argument(
+    help='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.')]
+
+
+def note(line: str) -> None:
+    """Print a line on the error stream, beside the results."""
+    print(line, file=sys.stderr)
+
+
+def progress(disable: bool = False) -> Progress:
+    """Give a bar on the error stream for long work."""
+    return Progress(*Progress.get_default_columns()[:-1], MofNCompleteColumn(),
+                    TimeRemainingColumn(), console=Console(stderr=True), disable=disable)
+
+
+def write_json(path: Path | None, data: dict[str, Any]) -> None:
+    """Write the figures where a path is given; raise `UserError` where that fails."""
+    if path:
+        write_text(path, json.dumps(data, indent=2, allow_nan=False) + '\n')
+
+
+def make_folders(*paths: Path | None) -> None:
+    """Make the folders of output files before the long work and not after it."""
+    for path in paths:
+        if path:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f'{path}: cannot be written: {error.strerror}') from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; raise `UserError` where that fails."""
+    try:
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'{path}: cannot be written: {error.strerror}') from None
