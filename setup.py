@@ -22,7 +22,7 @@ def version() -> str:
 train = [
     'torch>=2.5',
     'lightning>=2.6',
-    'jsonargparse[signatures]>=4.39',
+    'jsonargparse[signatures]>=4.39,<5',
     'tensorboardx>=2.6',
     'safetensors>=0.4',
     'onnx>=1.16',

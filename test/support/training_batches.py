@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiny files and batches that every training stage can be run on in seconds."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,16 +72,17 @@ def moving_frames(index: int) -> dict[str, np.ndarray]:
 class Samples(Dataset):
     """As many samples as asked for, each made from its index."""
 
-    def __init__(self, make: Callable[[int], dict[str, np.ndarray]], count: int = 64):
+    def __init__(self, make: Callable[[int], dict[str, np.ndarray]], pause: float):
         self.make = make
-        self.count = count
+        self.pause = pause
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return self.count
+        return 64
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Return one sample."""
+        time.sleep(self.pause)
         return {name: torch.as_tensor(value) for name, value in self.make(index).items()}
 
 
@@ -89,12 +91,14 @@ class TinyData(lightning.LightningDataModule):
 
     def __init__(
         self, make: Callable[[int], dict[str, np.ndarray]] = drifting, batch: int = 8,
-        seed: int = 0,
+        seed: int = 0, pause: float = 0.0,
     ):
+        """Take what makes a sample, the global batch, and seconds that a sample costs."""
         super().__init__()
-        self.make, self.batch, self.seed = make, batch, seed
+        self.make, self.batch, self.seed, self.pause = make, batch, seed, pause
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this rank from the trainer's step on."""
         return batch_loader(
-            [Samples(self.make)], [1.0], self.batch, self.seed, 0, 'fork', self.trainer)
+            [Samples(self.make, self.pause)], [1.0], self.batch, self.seed, 0, 'fork',
+            self.trainer)

@@ -29,8 +29,9 @@ from deltaworld_training.stages.tokenizer import TokenizerStage
 STAGES = {'tokenizer': TokenizerStage, 'predictor': PredictorStage, 'heads': HeadsStage}
 # What Lightning warns of and what is meant to be so.
 EXPECTED = (
-    '.*LeafSpec.*', '.*eval mode at the start of training.*', '.*does not have many workers.*',
-    '.*smaller than the logging interval.*', '.*Checkpoint directory .* exists and is not empty.*',
+    'LeafSpec', 'eval mode at the start of training', 'does not have many workers',
+    'smaller than the logging interval', 'exists and is not empty', 'The dirpath has changed',
+    "LightningCLI's args parameter", 'skip_none parameter',
 )
 
 
@@ -44,7 +45,7 @@ class StageCli(LightningCLI):
         super().__init__(
             STAGES[kind], lightning.LightningDataModule, subclass_mode_data=True, run=False,
             save_config_callback=None, args=list(arguments),
-            parser_kwargs={'exit_on_error': False},
+            parser_kwargs={'exit_on_error': False, 'allow_abbrev': False},
             trainer_defaults={
                 'use_distributed_sampler': False, 'log_every_n_steps': 50, 'logger': False,
                 'enable_progress_bar': False, 'enable_model_summary': False,
@@ -103,11 +104,14 @@ def run_stage(
     config = stage_config(recipe, name, folder)
     written = folder / 'configs' / f'{name}.yaml'
     written.parent.mkdir(parents=True, exist_ok=True)
-    written.write_text(yaml.safe_dump(config, sort_keys=False))
+    # The other processes of a run write the same at the same time.
+    own = written.with_suffix(f'.{os.getpid()}.tmp')
+    own.write_text(yaml.safe_dump(config, sort_keys=False))
+    own.replace(written)
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for text in EXPECTED:
-            warnings.filterwarnings('ignore', text)
+            warnings.filterwarnings('ignore', f'(?s).*{text}')
         cli = _cli(folder, name, settings.stage, ['--config', str(written), *overrides])
         trainer, stage = cli.trainer, cli.model
         trainer.loggers = [
