@@ -21,7 +21,6 @@ from std_msgs.msg import Header
 from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.node.messages import (
     image_message,
-    json_message,
     label_info_message,
     restamped,
     serialized_image,
@@ -89,8 +88,3 @@ def test_vision_label_info(tiny_bundle: Path) -> None:
     message = vision_label_info_message(types, header, load_bundle(tiny_bundle).manifest)
     assert message.header is header
     assert message.class_map == [(0, 'road'), (1, 'vegetation'), (2, 'sky'), (3, 'vehicle')]
-
-
-def test_json_numbers_are_short() -> None:
-    facts = json.loads(json_message({'a': [1 / 3, (2.0, 'x')], 'b': {'c': None, 'd': 7}}).data)
-    assert facts == {'a': [0.333333, [2.0, 'x']], 'b': {'c': None, 'd': 7}}

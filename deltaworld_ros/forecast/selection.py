@@ -59,15 +59,10 @@ def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
     left = np.concatenate([-2 * points, lengths, ones], axis=1)
     right = np.concatenate([points, ones, lengths], axis=1)
     distances = np.empty((len(points), len(points)), np.float32)
-    start = 0
-    while start < len(points):
-        # In small products: the threads of large ones spin on, and take 50 ms of a core each time.
-        rest = right[start:]
-        stop = start + max(1, _SINGLE_THREADED // rest.size)
-        product = left[start:stop] @ rest.T
-        distances[start:stop, start:] = product
-        distances[start:, start:stop] = product.T
-        start = stop
+    # In small products: the threads of large ones spin on, and take 50 ms of a core each time.
+    rows = max(1, _SINGLE_THREADED // right.size)
+    for start in range(0, len(points), rows):
+        np.matmul(left[start:start + rows], right.T, out=distances[start:start + rows])
     np.maximum(distances, 0, out=distances)
     np.fill_diagonal(distances, 0)
     return distances

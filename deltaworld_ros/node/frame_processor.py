@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from rclpy.clock import Clock
-from rclpy.time import Time
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.errors import UserError
@@ -19,8 +20,7 @@ from deltaworld_ros.forecast.depth_scale import depth_scale
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
 from deltaworld_ros.forecast.image_decoding import DecodedImage, decode_image
 from deltaworld_ros.forecast.image_fit import ImageFit
-from deltaworld_ros.node.camera import Camera, resize_matrix
-from deltaworld_ros.node.messages import json_message
+from deltaworld_ros.node.camera import Camera, Matrix, resize_matrix
 from deltaworld_ros.node.publishers import ForecastPublishers, Scene, Topic
 from deltaworld_ros.node.statistics import Statistics
 
@@ -78,12 +78,10 @@ class FrameProcessor:
         started = time.perf_counter()
         manifest = self._manifest
         image = decode_image(message, (manifest.image_width, manifest.image_height))
-        fit = ImageFit(image.rgb.shape[1], image.rgb.shape[0], manifest.image_width,
-                       manifest.image_height, self._fit)
+        fit, to_input = _fit_to_input(
+            image.rgb.shape[1::-1], (image.width, image.height),
+            (manifest.image_width, manifest.image_height), self._fit)
         fitted = fit.apply(image.rgb)
-        # The decoder may have halved the image; the camera's pixels are those of the full one.
-        to_input = fit.intrinsics(resize_matrix(image.rgb.shape[1] / image.width,
-                                                image.rgb.shape[0] / image.height))
         camera = self._fitting_camera(image)
         self.depth_scale = None if camera is None else depth_scale(
             manifest, float((to_input @ camera.intrinsics)[0, 0]))
@@ -103,8 +101,7 @@ class FrameProcessor:
             stage: value for stage, value in forecast.timings.items() if value}
         timings.update(input=1e3 * (decoded - started), observe=1e3 * (observed - decoded),
                        output=1e3 * (finished - computed), total=1e3 * (finished - started))
-        age = (self._clock.now() - Time.from_msg(
-            message.header.stamp, clock_type=self._clock.clock_type)).nanoseconds / 1e9
+        age = (self._clock.now().nanoseconds - _nanoseconds(message.header)) / 1e9
         self._statistics.took(timings)
         if number:
             self._statistics.published(age)
@@ -116,10 +113,10 @@ class FrameProcessor:
             reason, self._reset_reason = self._reset_reason, ''
         if reason:
             self._forecaster.reset(reason)
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
         encoding = getattr(message, 'encoding', None) or message.format
         observed = self._forecaster.observe(
-            fitted, stamp, source=(image.width, image.height, encoding, message.header.frame_id))
+            fitted, _nanoseconds(message.header),
+            source=(image.width, image.height, encoding, message.header.frame_id))
         if observed.restarted and not reason:
             self._statistics.restarted(observed.restarted)
             self._warn(f'the context restarts: {observed.restarted}')
@@ -153,15 +150,30 @@ class FrameProcessor:
     def _publish_info(self, header: Header, forecast: Forecast | None,
                       timings: dict[str, float], age: float) -> None:
         stamp = header.stamp
-        self._outputs.publish_info(json_message({
+        self._outputs.publish_info(String(data=json.dumps({
             'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec},
             'frame_id': header.frame_id,
             'leads': [] if forecast is None else list(forecast.leads),
-            'weights': [] if forecast is None else [float(value) for value in forecast.weights],
-            'context_stamps': [] if forecast is None else list(forecast.context_stamps),
+            'weights': [] if forecast is None else [
+                round(float(value), 6) for value in forecast.weights],
+            'context_stamps': [] if forecast is None else [
+                round(value, 6) for value in forecast.context_stamps],
             'bundle': self._manifest.name,
             'engine': self._engine_name,
             'depth_scale': self.depth_scale,
-            'timings_ms': timings,
-            'age': age,
-        }))
+            'timings_ms': {stage: round(value, 3) for stage, value in timings.items()},
+            'age': round(age, 6),
+        })))
+
+
+def _nanoseconds(header: Header) -> int:
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
+
+
+@lru_cache(maxsize=4)
+def _fit_to_input(decoded: tuple[int, int], camera: tuple[int, int], target: tuple[int, int],
+                  mode: str) -> tuple[ImageFit, Matrix]:
+    """Give the fit of a decoded image, and the matrix from the camera's pixels to the input's."""
+    fit = ImageFit(*decoded, *target, mode)
+    # The decoder may have halved the image; the camera's pixels are those of the full one.
+    return fit, fit.intrinsics(resize_matrix(decoded[0] / camera[0], decoded[1] / camera[1]))

@@ -114,17 +114,3 @@ def vision_label_info_message(types: Any, header: Header, manifest: Manifest) ->
     return types.LabelInfo(header=header, class_map=[
         types.VisionClass(class_id=number, class_name=entry.name)
         for number, entry in enumerate(manifest.classes)])
-
-
-def json_message(facts: dict[str, Any]) -> String:
-    """Make a String of JSON; numbers are rounded to six digits after the point."""
-    def rounded(value: Any) -> Any:
-        if isinstance(value, float):
-            return round(value, 6)
-        if isinstance(value, dict):
-            return {key: rounded(entry) for key, entry in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [rounded(entry) for entry in value]
-        return value
-
-    return String(data=json.dumps(rounded(facts)))

@@ -157,10 +157,11 @@ class ForecastPublishers:
         low, high = self._manifest.depth_minimum, self._manifest.depth_maximum
 
         def metres(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            known = (depth >= low) & (depth <= high)   # False for NaN
+            metres = depth * np.float32(scale)
+            metres[(depth < low) | (depth > high)] = np.nan
             if self._sky is not None:
-                known &= labels != self._sky
-            return np.where(known, depth * np.float32(scale), np.float32(np.nan))
+                metres[labels == self._sky] = np.nan
+            return metres
 
         futures = None
         if forecast.labels is not None and forecast.depth is not None:
