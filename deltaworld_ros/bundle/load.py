@@ -66,7 +66,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     Load a bundle by folder or shipped name and verify the sha256 of each of its files.
 
     Raise `UserError` in one line for a missing or altered file, a manifest that is not plain YAML,
-    lacks or has unknown keys, contradicts itself, or names files outside the folder.
+    lacks or has unknown keys, contradicts itself, or names files or links outside the folder.
     """
     folder = find_bundle(name_or_path)
     manifest = read_manifest(folder / MANIFEST_NAME)
@@ -75,6 +75,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         # Only regular files are opened: a device or pipe would never end.
         if not path.is_file():
             raise UserError(f'{path}: listed in {MANIFEST_NAME} but missing from the bundle')
+        if path.resolve().parent != folder.resolve():
+            raise UserError(f'{path}: is a link that leads out of the bundle')
         try:
             actual = sha256_of(path)
         except OSError as error:

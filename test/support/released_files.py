@@ -1,0 +1,60 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files in the exact layout of the released checkpoints, with made-up values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from parameter_values import SCALES, SHIFTS, fill
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deltaworld_ros.model.delta_tokenizer import DeltaTok
+from deltaworld_ros.model.dinov3 import DinoV3
+from deltaworld_ros.model.heads import DepthHead, SegmentationHead
+from deltaworld_ros.model.predictor import DeltaWorld
+
+
+def random_tensor(name: str, shape: list[int], generator: torch.Generator) -> Tensor:
+    """Draw a parameter of a trained network's order of magnitude; layer scales are about one."""
+    *_, owner, leaf = ['', *name.split('.')]
+    if leaf == 'num_batches_tracked':
+        return torch.tensor(7)
+    noise = torch.randn(shape, generator=generator)
+    if leaf in SCALES or (leaf == 'weight' and ('norm' in owner or owner == 'bn')):
+        return (1 + 0.1 * noise).abs()
+    if leaf in SHIFTS:
+        return 0.1 * noise
+    return noise / max(1, noise[0].numel() if noise.ndim > 2 else shape[-1]) ** 0.5
+
+
+def random_tensors(shapes: dict[str, list[int]], seed: int) -> dict[str, Tensor]:
+    """Draw every parameter of a checkpoint."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: random_tensor(name, shape, generator) for name, shape in shapes.items()}
+
+
+def write_tiny_release(folder: Path) -> dict[str, Path]:
+    """Write the networks behind the golden tensors test/data/tiny.npz, as released."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dino = folder / 'dinov3'
+    dino.mkdir()
+    save_file(fill(DinoV3(192, 3, 2, 768), 'backbone').state_dict(), dino / 'model.safetensors')
+
+    def save(name: str, prefix: str, module: torch.nn.Module, wrapped: bool = False) -> Path:
+        state = {prefix + key: value for key, value in module.state_dict().items()}
+        path = folder / f'{name}.bin'
+        torch.save({'state_dict': state} if wrapped else state, path)
+        return path
+
+    return {
+        'backbone': dino,
+        'tokenizer': save('deltatok', 'network.', fill(DeltaTok(192, 3, 2, 512), 'deltatok')),
+        'predictor': save('deltaworld', 'network._orig_mod.', fill(
+            DeltaWorld(192, 3, 2, 768), 'deltaworld'), wrapped=True),
+        'cityscapes': save('seg-head-cityscapes', '', fill(SegmentationHead(192, 19), 'seg_head')),
+        'vspw': save('seg-head-vspw', 'network.', fill(SegmentationHead(192, 124), 'seg_head')),
+        'depth': save('depth-head-kitti', 'network.', fill(DepthHead(192), 'depth_head')),
+    }
