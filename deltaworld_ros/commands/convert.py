@@ -47,8 +47,8 @@ def convert(
 
     Weights are files, folders or Hugging Face ids (hf:org/name).
 
-    Example: deltaworld convert --tokenizer deltatok-kinetics.bin --predictor deltaworld.bin
-    --backbone dinov3 --seg-head seg-head-cityscapes.bin --depth-head depth.bin --output vitb
+    Example: deltaworld convert --tokenizer deltatok.bin --predictor deltaworld.bin
+    --backbone dinov3-vitb16 --seg-head cityscapes=seg.bin --depth-head depth.bin --output vitb
     """
     try:
         from deltaworld_ros.bundle.convert import own_size, read_networks
