@@ -59,8 +59,8 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
     return networks
 
 
-def write_network_bundle(folder: Path) -> Manifest:
-    """Export random networks."""
+def write_network_bundle(folder: Path, networks: Networks | None = None) -> Manifest:
+    """Export networks of the small recipe, random ones unless given."""
     recipe = small_recipe()
     image, forecast, sizes = recipe.image, recipe.forecast, network_sizes(recipe)
     generator = np.random.default_rng(1)
@@ -69,7 +69,7 @@ def write_network_bundle(folder: Path) -> Manifest:
     blur = np.zeros((forecast.steps, sizes['backbone']['feature_size'], 3, 3), np.float32)
     blur[:, :, 1, 1] = 1.0
     return export_bundle(
-        folder, bundle_manifest(recipe), random_networks(recipe), frames,
+        folder, bundle_manifest(recipe), networks or random_networks(recipe), frames,
         forecast.stride * np.arange(forecast.context_length),
         {'blur': blur, 'mean_token': np.zeros(sizes['world']['token_size'], np.float32)},
         LICENCE_TEXT)

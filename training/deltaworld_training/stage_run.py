@@ -22,6 +22,7 @@ from deltaworld_training.recipe import Recipe
 from deltaworld_training.stages.heads import HeadsStage
 from deltaworld_training.stages.parts import save_parts
 from deltaworld_training.stages.pictures import SamplePictures
+from deltaworld_training.stages.precision import fastest_precision
 from deltaworld_training.stages.predictor import PredictorStage
 from deltaworld_training.stages.progress import StageProgress
 from deltaworld_training.stages.tokenizer import TokenizerStage
@@ -137,8 +138,9 @@ def stage_config(recipe: Recipe, name: str, folder: Path) -> dict[str, Any]:
     data['init_args'] = {'seed': recipe.seed, **data.get('init_args', {})}
     if settings.after is not None and not settings.resume:
         model.setdefault('initial', f'{{run}}/{settings.after}.safetensors')
-    config = {
-        'seed_everything': recipe.seed, 'model': model, 'data': data, 'trainer': settings.trainer}
+    trainer = dict(settings.trainer)
+    trainer.setdefault('precision', fastest_precision())
+    config = {'seed_everything': recipe.seed, 'model': model, 'data': data, 'trainer': trainer}
     return _placed(config, str(folder))
 
 

@@ -5,7 +5,7 @@
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ from rich.progress import Progress
 from torch.utils.data import Dataset
 
 from deltaworld_training.data.clip import LABEL_STRIDE, ClipSource
-from deltaworld_training.data.extractor import FeatureExtractor
 
 UNLABELLED = 255
 
@@ -23,6 +22,21 @@ def _open(path: Path, dtype: Any, shape: tuple[int, ...] | None = None) -> np.nd
     if shape is not None and not path.exists():
         return np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape)
     return np.lib.format.open_memmap(path, mode='r+' if shape else 'r')
+
+
+class Extractor(Protocol):
+    """What computes features: its grid (rows, columns) and the values of a feature."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Return the rows and columns of the features."""
+
+    @property
+    def feature_size(self) -> int:
+        """Return the number of values of a feature."""
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Map frames (F, h, w, 3) to features (F, N, D) float32."""
 
 
 class FeatureStore:
@@ -49,7 +63,7 @@ class FeatureStore:
 
 
 def build_store(
-    folder: Path, source: ClipSource, frames: int, extractor: FeatureExtractor,
+    folder: Path, source: ClipSource, frames: int, extractor: Extractor,
     focal_length: float, workers: int,
 ) -> FeatureStore:
     """Compute the features of every clip that the folder lacks, in `workers` processes."""
@@ -97,7 +111,7 @@ def _await(processes: list, queue: Any, count: int, title: str) -> None:
 
 
 def _work(
-    folder: Path, source: ClipSource, indices: np.ndarray, extractor: FeatureExtractor,
+    folder: Path, source: ClipSource, indices: np.ndarray, extractor: Extractor,
     focal_length: float, queue: Any,
 ) -> None:
     os.environ['LP_NUM_THREADS'] = '1'

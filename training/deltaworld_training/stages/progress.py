@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import lightning
+from lightning.pytorch.callbacks import Timer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 # The shown rates are averages over about this many steps.
@@ -19,6 +20,7 @@ class StageProgress(lightning.Callback):
         """Take the title of the bar."""
         self.title = title
         self.progress: Progress | None = None
+        self.timer: Timer | None = None
         self.duration = self.waiting = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
@@ -29,10 +31,21 @@ class StageProgress(lightning.Callback):
             self.progress = Progress(
                 TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                 TimeRemainingColumn(), TextColumn('{task.fields[figures]}'))
+            self.timer = next(
+                (c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
             self.task = self.progress.add_task(
-                self.title, total=None if trainer.max_steps < 0 else trainer.max_steps,
-                completed=trainer.global_step, figures='')
+                self.title, total=self.total(trainer), completed=self.done(trainer), figures='')
             self.progress.start()
+
+    def total(self, trainer: lightning.Trainer) -> float | None:
+        """Return the steps of the training, or its seconds where those end it."""
+        if self.timer is not None:
+            return self.timer.time_elapsed() + (self.timer.time_remaining() or 0.0)
+        return None if trainer.max_steps < 0 else trainer.max_steps
+
+    def done(self, trainer: lightning.Trainer) -> int:
+        """Return how much of the total is done."""
+        return trainer.global_step if self.timer is None else int(self.timer.time_elapsed())
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int,
@@ -59,7 +72,7 @@ class StageProgress(lightning.Callback):
             shown += [f'{name} {float(value):.4g}'
                       for name, value in trainer.progress_bar_metrics.items() if name != 'v_num']
             self.progress.update(
-                self.task, completed=trainer.global_step, figures=', '.join(shown))
+                self.task, completed=self.done(trainer), figures=', '.join(shown))
 
     def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
         """Close the bar, however the training ended."""
