@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from support.training_batches import BACKBONE, DELTA, HEADS, WORLD, save_random
 
 from deltaworld_ros.errors import UserError
+from deltaworld_training.bundle_contents import network_sizes
 from deltaworld_training.cli import app
 from deltaworld_training.data.clip_data import ClipData
 from deltaworld_training.data.open_source import SourceSettings
@@ -145,6 +146,10 @@ def test_shipped_recipes_are_whole(name: str, tmp_path: Path) -> None:
         config = stage_config(recipe, stage, tmp_path)
         model = {key: value for key, value in config['model'].items()
                  if key not in ('initial', 'backbone') and '.safetensors' not in str(value)}
+        # Fine-tuning takes the sizes from the weights that it starts from.
+        part = {'tokenizer': 'tokenizer', 'predictor': 'world'}.get(settings.stage)
+        if 'initial' in config['model'] and part is not None:
+            model.setdefault(part, network_sizes(load_recipe('street-cpu'))[part])
         with torch.device('meta'):
             built = STAGES[settings.stage](**model)
         assert sum(p.numel() for p in built.parameters()) > 0
