@@ -39,6 +39,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load_bundle(folder)
 
 
+def test_weights_come_back_out_of_a_bundle(bundle: Bundle) -> None:
+    """Tokenizer and predictor are those that were exported, to half precision."""
+    expected, found = trained_like(), bundle_networks(bundle)
+    for part in ('tokenizer', 'world'):
+        state = found.parts()[part].state_dict()
+        for name, value in expected.parts()[part].state_dict().items():
+            assert torch.allclose(state[name], value, atol=1e-3, rtol=1e-3), f'{part}.{name}'
+    assert found.sizes['world']['layers'] == 2
+
+
 def test_weights_come_out_of_the_shipped_bundle() -> None:
     """The shipped bundle can be trained on from: its golden arrays come out again."""
     networks = bundle_networks(load_bundle('street-lite0'))

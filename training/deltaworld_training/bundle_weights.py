@@ -3,8 +3,8 @@
 """
 Read the weights of a street bundle back out of its graphs, to train on from there.
 
-The exporter keeps the parameters' names, but for three things: it folds each batch norm of the
-backbone into the convolution before it, it stores some linear weights transposed under names of
+The exporter keeps the parameters' names, but for three things: it folds batch norms into the
+convolutions beside them, it stores some linear weights transposed under names of
 its own, and it keeps equal tensors once. What comes out is checked against the golden arrays.
 """
 
@@ -20,16 +20,16 @@ from deltaworld_ros.bundle.export import golden_arrays
 from deltaworld_ros.bundle.graphs import graph_modules
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.model.efficientnet import EfficientNetLite0
 from deltaworld_ros.model.networks import Networks, build_networks
 
 HEAD_SIZE = 64
 LEAST_COSINE = 0.999
 COMPARED = (
     'features', 'delta_tokens', 'anchor_tokens', 'future_tokens', 'depth', 'confidence')
-# The batch norm that follows each convolution of the backbone's blocks.
-NORMS = {'_conv_stem': '_bn0', '_expand_conv': '_bn0', '_depthwise_conv': '_bn1',
-         '_project_conv': '_bn2'}
+# The convolution before each batch norm of the backbone, in its blocks or outside them.
+FOLDED_INTO = {
+    ('_bn0', False): '_conv_stem', ('_bn0', True): '_expand_conv',
+    ('_bn1', True): '_depthwise_conv', ('_bn2', True): '_project_conv'}
 
 
 def bundle_networks(bundle: Bundle) -> Networks:
@@ -55,7 +55,7 @@ def bundle_networks(bundle: Bundle) -> Networks:
         networks = build_networks(_sizes(bundle, found))
     except (KeyError, ValueError) as error:
         raise UserError(f'{bundle.path}: not the graphs of a street bundle: {error}') from None
-    _restore_folded(networks.backbone, found)
+    _restore_folded(networks, found)
     for part, module in networks.parts().items():
         module.load_state_dict({
             name: _value(found, part, name, value).to(value.dtype)
@@ -135,25 +135,22 @@ def _sizes(bundle: Bundle, found: dict[str, Tensor]) -> dict[str, dict[str, Any]
     }
 
 
-def _restore_folded(backbone: EfficientNetLite0, found: dict[str, Tensor]) -> None:
-    """Give each folded convolution a batch norm that only adds the folded bias."""
-    for name, module in backbone.named_modules():
-        if not isinstance(module, nn.Conv2d):
-            continue
-        parent, _, own = name.rpartition('.')
-        prefix = f'backbone.{parent}.' if parent else 'backbone.'
-        before = NORMS[own]
-        norm = backbone.get_submodule(f'{parent}.{before}' if parent else before)
-        assert isinstance(norm, nn.BatchNorm2d)
-        folded = found.get(f'backbone.{name}.weight_bias')
-        if folded is None:
-            continue
-        bias = folded.float()
-        found |= {
-            f'{prefix}{before}.weight': torch.full_like(bias, (1.0 + norm.eps) ** 0.5),
-            f'{prefix}{before}.bias': bias,
-            f'{prefix}{before}.running_mean': torch.zeros_like(bias),
-            f'{prefix}{before}.running_var': torch.ones_like(bias)}
+def _restore_folded(networks: Networks, found: dict[str, Tensor]) -> None:
+    """Put a batch norm that only adds the folded bias where one was folded away."""
+    for part, module in networks.parts().items():
+        for name, norm in module.named_modules():
+            if not isinstance(norm, nn.BatchNorm2d) or f'{part}.{name}.weight' in found:
+                continue
+            parent, _, own = name.rpartition('.')
+            prefix = f'{part}.{parent}.' if parent else f'{part}.'
+            # A head's norm comes before its convolution, which has a bias of its own.
+            bias = found.get(f'{prefix}{FOLDED_INTO.get((own, bool(parent)))}.weight_bias')
+            zeros = torch.zeros(norm.num_features)
+            found |= {
+                f'{part}.{name}.weight': torch.full_like(zeros, (1.0 + norm.eps) ** 0.5),
+                f'{part}.{name}.bias': zeros if bias is None else bias.float(),
+                f'{part}.{name}.running_mean': zeros,
+                f'{part}.{name}.running_var': torch.ones_like(zeros)}
 
 
 def _value(found: dict[str, Tensor], part: str, name: str, own: Tensor) -> Tensor:
