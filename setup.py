@@ -76,7 +76,8 @@ setup(
             'ros-jazzy-lifecycle-msgs',
         ],
         'train': train,
-        'tensorrt': ['tensorrt>=10.3'],
+        # onnx prepares the graphs; TensorRT-RTX takes the place of TensorRT where it is installed.
+        'tensorrt': ['tensorrt>=10.3', 'onnx>=1.16'],
         'dev': [
             'pytest>=8.0',
             'pytest-timeout>=2.3',
@@ -91,6 +92,11 @@ setup(
             'efficientnet-lite-pytorch==0.1.0',
             'colcon-core',
             'colcon-ros',
+            # Builds engines for any GPU on machines with none; there are wheels for x86-64 only.
+            'tensorrt-rtx-cu13-bindings>=1.7; '
+            'platform_machine == "x86_64" and sys_platform == "linux"',
+            'tensorrt-rtx-cu13-libs>=1.7; '
+            'platform_machine == "x86_64" and sys_platform == "linux"',
         ],
     },
     zip_safe=True,

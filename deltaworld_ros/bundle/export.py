@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deltaworld_ros.bundle.graphs import graph_modules
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
+from deltaworld_ros.bundle.precision import Precision, typed_networks
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.rotary import time_table
 
@@ -32,19 +33,21 @@ OUTPUTS = {
 def export_bundle(
     folder: Path, manifest: Manifest, networks: Networks, frames: np.ndarray, stamps: np.ndarray,
     baselines: dict[str, np.ndarray] | None, licences: str, half_weights: bool = True,
+    precision: Precision = 'fp32',
 ) -> Manifest:
     """
     Write a bundle folder.
 
-    Frames (T, h, w, 3) uint8 at stamps (T,) in seconds become the golden arrays, which every
-    engine must reproduce. With `half_weights` they are stored in half precision and cast back
-    when loaded. Returns the manifest with the files' hashes, those of files there before too.
+    Frames (T, h, w, 3) uint8 at stamps (T,) in seconds become the golden arrays of the float32
+    networks, which every engine must reproduce. The graphs compute in `precision` (see
+    `bundle.precision`); with `half_weights` what is float32 is stored in half precision and cast
+    back when loaded. Returns the manifest with the files' hashes, those of files there before too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    modules = graph_modules(networks, manifest)
+    typed = graph_modules(typed_networks(networks, precision), manifest)
     with torch.no_grad():
-        golden = golden_arrays(modules, manifest, frames, stamps)
-        for name, module in modules.items():
+        golden = golden_arrays(graph_modules(networks, manifest), manifest, frames, stamps)
+        for name, module in typed.items():
             _export_graph(module, name, manifest, folder / f'{name}.onnx', half_weights)
     _save_arrays(folder / 'golden.npz', golden)
     if baselines is not None:

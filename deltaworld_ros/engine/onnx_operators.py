@@ -24,6 +24,7 @@ Operator = Callable[[Sequence[Any], dict[str, Any]], 'Tensor | Sequence[Tensor]'
 
 _TYPES = {
     TensorProto.FLOAT: torch.float32, TensorProto.FLOAT16: torch.float16,
+    TensorProto.BFLOAT16: torch.bfloat16,
     TensorProto.UINT8: torch.uint8, TensorProto.INT32: torch.int32,
     TensorProto.INT64: torch.int64, TensorProto.BOOL: torch.bool}
 

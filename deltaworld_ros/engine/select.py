@@ -11,6 +11,7 @@ from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.engine.interface import Engine, EngineUnavailable
 from deltaworld_ros.engine.onnxruntime_engine import CPU, CUDA, OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
+from deltaworld_ros.engine.tensorrt.tensorrt_engine import TensorRTEngine
 from deltaworld_ros.errors import UserError
 
 _LOGGER = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def _torch(bundle: Bundle, threads: int) -> Engine:
 
 # In the order in which `auto` tries them: bundle and number of threads in, engine out.
 ENGINES: dict[str, Callable[[Bundle, int], Engine]] = {
+    'tensorrt': lambda bundle, threads: TensorRTEngine(bundle),
     'onnxruntime-cuda': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CUDA),
     'onnxruntime-cpu': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CPU),
     'torch': _torch,

@@ -48,7 +48,7 @@ class TorchGraph:
             raise EngineUnavailable(
                 f'{path.name} has operators that the torch engine lacks: {", ".join(unknown)}')
         constants = {
-            item.name: torch.tensor(numpy_helper.to_array(item)) for item in graph.initializer}
+            item.name: _constant(numpy_helper.to_array(item)) for item in graph.initializer}
         self._steps: list[Step] = []
         with torch.inference_mode():
             for node in graph.node:
@@ -153,6 +153,12 @@ class TorchEngine:
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.tensor(np.ascontiguousarray(array), device=self._device)[None]
+
+
+def _constant(values: NDArray[Any]) -> Tensor:
+    if values.dtype == 'bfloat16':  # NumPy has no such type, so torch knows no such array
+        return torch.tensor(values.view(np.int16)).view(torch.bfloat16)
+    return torch.tensor(values)
 
 
 def _execute(step: Step, values: dict[str, Tensor]) -> dict[str, Tensor]:

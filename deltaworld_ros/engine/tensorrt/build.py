@@ -1,0 +1,166 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Build the graphs of a bundle as TensorRT engines; TensorRT-RTX needs no GPU for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.bundle.manifest import GRAPHS, Manifest
+from deltaworld_ros.engine.interface import EngineUnavailable
+from deltaworld_ros.engine.tensorrt.library import is_rtx, library_name
+from deltaworld_ros.engine.tensorrt.plan_cache import (
+    cache_folder,
+    cached_plan,
+    plan_key,
+    write_atomically,
+)
+
+# Told a phase of the build, the steps done in it and their number.
+Progress = Callable[[str, int, int], None]
+# Least, usual and most of each dynamic axis of a graph's inputs, by input and axis.
+Ranges = dict[str, dict[int, tuple[int, int, int]]]
+
+# Room for evaluations with more samples and futures than the node takes.
+MOST_SAMPLES = 1024
+MOST_FUTURES = 20
+
+
+def input_ranges(graph: str, manifest: Manifest) -> Ranges:
+    """Give the sizes that an engine is built for: one camera, few to many samples or futures."""
+    one = {0: (1, 1, 1)}
+    if graph == 'observe':
+        return {'image': one, 'previous_features': one}
+    if graph == 'rollout':
+        samples = (1, manifest.num_samples, max(MOST_SAMPLES, manifest.num_samples))
+        return {'tokens': one, 'rotary_cos': one, 'rotary_sin': one, 'noise': {**one, 1: samples}}
+    futures = (1, manifest.num_futures, max(MOST_FUTURES, manifest.num_futures))
+    return {'features': one, 'tokens': {**one, 1: futures}, 'weights': {**one, 1: futures}}
+
+
+def build_engines(
+        library: Any, bundle: Bundle, capabilities: Sequence[str],
+        log: Callable[[str], None], progress: Progress | None = None,
+) -> dict[str, bytes]:
+    """
+    Give the engine of each graph from the cache, built where it is not there.
+
+    `capabilities` are compute capabilities such as `8.6`: of the GPU at hand, or with TensorRT-RTX
+    of any. Raise `EngineUnavailable` where a graph cannot be parsed or built.
+    """
+    plans = {}
+    for graph in GRAPHS:
+        ranges = input_ranges(graph, bundle.manifest)
+        key = plan_key({
+            # The types are in the graph: its hash stands for the precision too.
+            'graph': bundle.manifest.files[f'{graph}.onnx'], 'library': library_name(library),
+            'capabilities': list(capabilities), 'shapes': repr(ranges), 'options': 'typed 1'})
+        path = cache_folder() / f'{bundle.manifest.name}-{graph}-{key}.engine'
+
+        def build(graph: str = graph, ranges: Ranges = ranges) -> bytes:
+            data = bundle.file(f'{graph}.onnx').read_bytes()
+            return build_plan(library, data, ranges, capabilities, progress)
+        plans[graph] = cached_plan(path, build, log)
+    return plans
+
+
+def build_plan(
+        library: Any, graph: bytes, ranges: Ranges, capabilities: Sequence[str],
+        progress: Progress | None = None,
+) -> bytes:
+    """Parse an ONNX graph and build one engine of it; `EngineUnavailable` says what failed."""
+    errors: list[str] = []
+    logger = _logger(library, errors)
+    builder = library.Builder(logger)
+    if builder is None:
+        raise EngineUnavailable(f'{library_name(library)} cannot start a build: {_last(errors)}')
+    flag = getattr(library.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED', None)
+    network = builder.create_network(0 if flag is None else 1 << int(flag))
+    parser = library.OnnxParser(network, logger)
+    if not parser.parse(_prepared(graph)):
+        problem = _last(errors)
+        if parser.num_errors:
+            error = parser.get_error(0)
+            problem = f'{error.node_operator()}: {error.desc()}'
+        raise EngineUnavailable(
+            f'{library_name(library)} cannot parse the graph: {" ".join(problem.split())[:300]}')
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        sizes = [tuple(
+            ranges[tensor.name][axis][which] if size < 0 else size
+            for axis, size in enumerate(tensor.shape)) for which in range(3)]
+        profile.set_shape(tensor.name, *sizes)
+    config.add_optimization_profile(profile)
+    if progress is not None and hasattr(library, 'IProgressMonitor'):
+        config.progress_monitor = _monitor(library, progress)
+    timings = None
+    if is_rtx(library):
+        _set_capabilities(library, config, capabilities)
+    else:
+        timings = cache_folder() / f'timing-{library.__version__}-{"-".join(capabilities)}.cache'
+        known = timings.read_bytes() if timings.is_file() else b''
+        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineUnavailable(f'{library_name(library)} cannot build the graph: {_last(errors)}')
+    if timings is not None:
+        write_atomically(timings, bytes(config.get_timing_cache().serialize()))
+    return bytes(plan)
+
+
+def _prepared(graph: bytes) -> bytes:
+    try:
+        import onnx
+
+        from deltaworld_ros.engine.tensorrt.graph_types import without_inner_uint8
+    except ImportError:
+        raise EngineUnavailable(
+            'building engines needs the Python package onnx (pip install onnx)') from None
+    return without_inner_uint8(onnx.load_from_string(graph)).SerializeToString()
+
+
+def _set_capabilities(library: Any, config: Any, capabilities: Sequence[str]) -> None:
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        known = getattr(library.ComputeCapability, f'SM{capability.replace(".", "")}', None)
+        if known is None:
+            raise EngineUnavailable(
+                f'{library_name(library)} knows no GPU of compute capability {capability}')
+        config.set_compute_capability(known, index)
+
+
+def _logger(library: Any, errors: list[str]) -> Any:
+    class Logger(library.ILogger):
+        def __init__(self) -> None:
+            library.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (library.ILogger.ERROR, library.ILogger.INTERNAL_ERROR):
+                errors.append(message)
+    return Logger()
+
+
+def _monitor(library: Any, progress: Progress) -> Any:
+    class Monitor(library.IProgressMonitor):
+        def __init__(self) -> None:
+            library.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self.steps[phase] = steps
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            progress(phase, step + 1, self.steps[phase])
+            return True  # go on
+
+        def phase_finish(self, phase: str) -> None:
+            del self.steps[phase]
+    return Monitor()
+
+
+def _last(errors: list[str]) -> str:
+    return ' '.join(errors[-1].split())[:300] if errors else 'it gave no reason'
