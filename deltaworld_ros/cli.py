@@ -20,6 +20,7 @@ from deltaworld_ros import __version__
 from deltaworld_ros.commands.benchmark import benchmark
 from deltaworld_ros.commands.bundle import bundle_app
 from deltaworld_ros.commands.convert import convert
+from deltaworld_ros.commands.export import export
 from deltaworld_ros.commands.shared import (
     BagArgument,
     BundleOption,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(bundle_app, name='bundle')
 app.command()(benchmark)
 app.command()(convert)
+app.command()(export)
 
 _FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True, 'help_option_names': []}
 

@@ -1,0 +1,99 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `deltaworld export`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import warnings
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deltaworld_ros.commands.shared import (
+    BundleOption,
+    FuturesOption,
+    JsonOption,
+    SamplesOption,
+    make_folders,
+    note,
+    write_json,
+)
+from deltaworld_ros.errors import UserError
+
+
+class PrecisionChoice(str, Enum):
+    """The type that the graphs compute in."""
+
+    FP32 = 'fp32'
+    FP16 = 'fp16'
+    BF16 = 'bf16'
+
+
+def export(
+    networks: Annotated[str, typer.Argument(
+        help='A converted bundle, or a file of networks (.safetensors).')],
+    output: Annotated[Path, typer.Option(help='New folder for the bundle.')],
+    precision: Annotated[PrecisionChoice, typer.Option(
+        help='Type of products and activations.')] = PrecisionChoice.FP16,
+    bundle: BundleOption = 'street-lite0',
+    size: Annotated[str | None, typer.Option(
+        help='Image size WIDTHxHEIGHT in multiples of 16 pixels.')] = None,
+    samples: SamplesOption = None,
+    futures: FuturesOption = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=64, help='Steps to forecast.')] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """
+    Export networks anew, in another precision or size (needs the extra `train`).
+
+    For a file of networks, --bundle describes them. Reports how far each layer group is from
+    float32, and fails where the result misses the golden outputs.
+
+    Example: deltaworld export vitb --precision fp16 --output vitb-fp16
+    """
+    try:
+        from deltaworld_ros.bundle.precision_report import precision_report
+        from deltaworld_ros.bundle.reexport import export_again, find_networks
+    except ModuleNotFoundError as error:
+        raise UserError(f'export needs the module {error.name}; install it with: '
+                        'pip install "deltaworld_ros[train]"') from None
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.engine import load_engine
+    make_folders(json_path)
+    pixels = re.fullmatch(r'(\d{1,5})x(\d{1,5})', size) if size else None
+    if size and not pixels:
+        raise UserError(f'--size {size}: must be WIDTHxHEIGHT in pixels, such as 512x512')
+    loaded, described = find_networks(networks, bundle)
+    changes = {'num_samples': samples, 'num_futures': futures, 'steps': steps}
+    note(f'Exporting in {precision.value}; this takes minutes')
+    with warnings.catch_warnings():
+        # The exporter warns of its own insides.
+        warnings.simplefilter('ignore')
+        logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+        manifest = export_again(
+            loaded, described, output, precision.value,
+            (int(pixels[2]), int(pixels[1])) if pixels else None,
+            {name: value for name, value in changes.items() if value is not None})
+    with np.load(output / 'golden.npz', allow_pickle=False) as golden:
+        rows = precision_report(loaded, manifest, precision.value, golden)
+    table = Table(title=f'{manifest.name} against float32', title_justify='left')
+    for heading in ('graph', 'layers', 'cosine', 'worst'):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(row.graph, row.layers, f'{row.cosine:.6f}', f'{row.worst:.6f}')
+    Console().print(table)
+    write_json(json_path, {
+        'bundle': manifest.name, 'precision': precision.value,
+        'rows': [dataclasses.asdict(row) for row in rows]})
+    # ONNX Runtime has no bfloat16 on the CPU.
+    engine = 'torch' if precision is PrecisionChoice.BF16 else 'onnxruntime'
+    load_engine(load_bundle(output), engine, log=note).close()
+    note(f'{output}: exported and reproduced by {engine}')
