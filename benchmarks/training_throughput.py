@@ -98,7 +98,7 @@ def data_of(name: str, batch: int, workers: int | None, folder: Path) -> Any:
             len(os.sched_getaffinity(0)))
         return ClipData([SourceSettings('shards', str(folder / 'shards'))], batch, SIZE, **common)
     windows = Windows(stored_arrays(folder), np.arange(STORED_CLIPS), FRAMES)
-    return FeatureData([windows], [1.0], batch, workers or 0)
+    return FeatureData([windows], [1.0], batch)
 
 
 def stored_arrays(folder: Path) -> dict[str, np.ndarray]:

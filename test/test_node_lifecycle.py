@@ -97,7 +97,7 @@ def test_a_bad_parameter_ends_the_start_in_one_line() -> None:
     ('transport', 'pigeon', "transport is 'pigeon'; accepted: string, raw | compressed"),
     ('max_gap', 3, 'max_gap is 3; accepted: double, 0.05 to 60.0'),
     ('threads', 'many', "threads is 'many'; accepted: integer, 0 to 256"),
-    ('engine', 'steam', "engine is 'steam'; accepted: string, auto | onnxruntime"),
+    ('engine', 'steam', "engine is 'steam'; accepted: string, auto | tensorrt | onnxruntime | "),
 ])
 def test_bad_parameters_are_refused_with_what_is_accepted(
         name: str, value: object, line: str) -> None:

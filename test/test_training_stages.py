@@ -177,12 +177,13 @@ def test_more_candidates_never_fit_worse(files: dict[str, Path]) -> None:
 
 
 MEMORY = """
-import resource, sys
+import sys
 sys.path[:0] = ['test']
 import torch
 torch.set_num_threads(1)
 from test_training_stages import fit
 from support.training_batches import DELTA, TinyData, WORLD, save_random
+from deltaworld_training.ladder.meter import reset_peak, status_bytes
 from deltaworld_training.stages.predictor import PredictorStage
 from pathlib import Path
 file, candidates = Path(sys.argv[1]), int(sys.argv[2])
@@ -193,10 +194,10 @@ saved = [0]
 def pack(tensor):
     saved[0] += tensor.numel() * tensor.element_size()
     return tensor
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = reset_peak()
 with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
     fit(stage, data, 1)
-print(saved[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(saved[0], status_bytes('VmHWM') - before)
 """
 
 

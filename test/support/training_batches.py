@@ -100,5 +100,5 @@ class TinyData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this rank from the trainer's step on."""
         return batch_loader(
-            [Samples(self.make, self.pause)], [1.0], self.batch, self.seed, 0, 'fork',
+            [Samples(self.make, self.pause)], [1.0], self.batch, self.seed, 0,
             self.trainer)

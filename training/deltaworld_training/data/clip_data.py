@@ -49,7 +49,6 @@ class ClipData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this rank from the trainer's step on."""
         workers = default_workers(self.trainer) if self.workers is None else self.workers
-        # Spawned: a fork would inherit the locks of torch, OpenCV and the GL driver.
         return batch_loader(
             self.datasets, [source.weight for source in self.sources], self.batch,
-            self.drawing.seed, workers, 'spawn', self.trainer)
+            self.drawing.seed, workers, self.trainer)

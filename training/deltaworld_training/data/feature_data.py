@@ -21,24 +21,20 @@ class FeatureData(lightning.LightningDataModule):
 
     def __init__(
         self, windows: Sequence[Windows], weights: Sequence[float], batch: int,
-        workers: int = 0, seed: int = 0,
+        seed: int = 0,
     ):
         """
         Take the windows of each source and its weight.
 
-        batch: windows of one optimiser step, over all processes; workers: processes that load.
-        Memory maps are as quick without any as long as they fit into memory.
+        batch: windows of one optimiser step, over all processes.
         """
         super().__init__()
         self.windows = windows
         self.weights = weights
         self.batch = batch
-        self.workers = workers
         self.seed = seed
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this rank from the trainer's step on."""
-        # Forked: the workers share the arrays, where spawned ones would each get a copy.
-        return batch_loader(
-            self.windows, self.weights, self.batch, self.seed, self.workers, 'fork',
-            self.trainer)
+        # No workers: they would be no quicker than memory maps, and each would copy the arrays.
+        return batch_loader(self.windows, self.weights, self.batch, self.seed, 0, self.trainer)

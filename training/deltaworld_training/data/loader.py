@@ -19,14 +19,13 @@ PREFETCH = 4
 
 def batch_loader(
     sources: Sequence[Any], weights: Sequence[float], batch: int, seed: int, workers: int,
-    context: str, trainer: lightning.Trainer | None,
+    trainer: lightning.Trainer | None,
 ) -> DataLoader:
     """
     Load the batches of this rank from the trainer's present step on, without end.
 
-    `batch` is the global batch of one optimiser step; `context` starts the workers ('spawn' or
-    'fork'). Build the Trainer with `use_distributed_sampler=False`: the sampler divides the
-    batches among the ranks itself.
+    `batch` is the global batch of one optimiser step. Build the Trainer with
+    `use_distributed_sampler=False`: the sampler divides the batches among the ranks itself.
     """
     mixture = Mixture([len(source) for source in sources], weights, seed)
     if trainer is None:
@@ -35,9 +34,10 @@ def batch_loader(
         sampler = StepSampler(
             mixture, batch, trainer.global_rank, trainer.world_size,
             trainer.accumulate_grad_batches, trainer.global_step)
+    # Spawned: a fork would inherit the locks of torch, OpenCV and the GL driver.
     return DataLoader(
         Batches(sources), sampler=sampler, batch_size=None, num_workers=workers,
-        multiprocessing_context=context if workers else None,
+        multiprocessing_context='spawn' if workers else None,
         prefetch_factor=PREFETCH if workers else None,
         pin_memory=trainer is not None and trainer.strategy.root_device.type == 'cuda',
         worker_init_fn=start_worker)

@@ -30,7 +30,7 @@ class StoreData(lightning.LightningDataModule):
 
     def __init__(
         self, folders: list[Path], frames: int, batch: int, weights: list[float] | None = None,
-        truth: bool = False, tokenizer: Path | None = None, workers: int = 0, seed: int = 0,
+        truth: bool = False, tokenizer: Path | None = None, seed: int = 0,
     ):
         """
         Take the stores' folders and how windows are drawn.
@@ -45,7 +45,6 @@ class StoreData(lightning.LightningDataModule):
         self.weights = weights or [1.0] * len(folders)
         self.truth = truth
         self.tokenizer = tokenizer
-        self.workers = workers
         self.seed = seed
 
     def setup(self, stage: str) -> None:
@@ -68,7 +67,7 @@ class StoreData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this rank from the trainer's step on."""
-        data = FeatureData(self.windows, self.weights, self.batch, self.workers, self.seed)
+        data = FeatureData(self.windows, self.weights, self.batch, self.seed)
         data.trainer = self.trainer
         return data.train_dataloader()
 

@@ -57,7 +57,7 @@ class Meter(lightning.Callback):
         """Read the peak."""
         if self._cuda:
             self.memory = torch.cuda.max_memory_allocated() - self._before
-        elif (peak := _status('VmHWM')) is not None:
+        elif (peak := status_bytes('VmHWM')) is not None:
             self.memory = peak - self._before
 
     def result(self) -> dict[str, Any]:
@@ -83,10 +83,11 @@ def reset_peak() -> int:
         _RESET_PEAK.write_text('5')
     except (OSError, AttributeError):
         return 0
-    return _status('VmRSS') or 0
+    return status_bytes('VmRSS') or 0
 
 
-def _status(name: str) -> int | None:
+def status_bytes(name: str) -> int | None:
+    """Return what Linux says of this process's memory, or None elsewhere."""
     try:
         found = re.search(rf'{name}:\s+(\d+) kB', _STATUS.read_text())
     except OSError:
