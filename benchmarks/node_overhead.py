@@ -33,7 +33,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from deltaworld_ros.bundle import Manifest, load_bundle
+from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.node.camera import read_camera
@@ -80,10 +80,10 @@ class KeptTimings(Statistics):
         self.frames.append(dict(timings))
 
 
-def topics(manifest: Manifest, names: tuple[str, ...]) -> list[str]:
-    """List the topics of all leads that have these names."""
+def topics(leads: tuple[float, ...], names: tuple[str, ...]) -> list[str]:
+    """List the topics of these leads that have these names."""
     return [f'/overhead/{lead_name(seconds)}/{name}'
-            for seconds in (0.0, *manifest.leads) for name in names
+            for seconds in leads for name in names
             if seconds > 0 or name in ('segmentation', 'depth', 'camera_info', 'view')]
 
 
@@ -115,17 +115,17 @@ def make_messages() -> dict[str, list[Image] | list[CompressedImage]]:
     }
 
 
-def measure(node: LifecycleNode, bundle: Any, names: tuple[str, ...], frames: int) -> None:
-    """Print the overhead for listeners to the topics with these names."""
+def measure(node: LifecycleNode, bundle: Any, title: str, wanted: list[str], frames: int) -> None:
+    """Print the overhead for listeners to the wanted topics."""
     manifest = bundle.manifest
     engine = TimedEngine(load_engine(bundle))
     outputs = ForecastPublishers(node, manifest, manifest.num_futures, False)
     node.trigger_configure()
     node.trigger_activate()
     listener = subprocess.Popen(
-        [sys.executable, str(Path(__file__)), '--listen', *topics(manifest, names)])
+        [sys.executable, str(Path(__file__)), '--listen', *wanted])
     try:
-        while len(outputs.wanted()) < len(topics(manifest, names)) or not outputs.info_wanted:
+        while len(outputs.wanted()) < len(wanted) or not outputs.info_wanted:
             time.sleep(0.05)
         for kind, messages in make_messages().items():
             statistics = KeptTimings()
@@ -152,7 +152,7 @@ def measure(node: LifecycleNode, bundle: Any, names: tuple[str, ...], frames: in
             warm = 2 * manifest.context_length
             stages = {stage: np.median([frame[stage] for frame in statistics.frames[warm:]])
                       for stage in ('input', 'select', 'output')}
-            print(f'{kind:9} {", ".join(names)}:\n'
+            print(f'{kind}, {title} ({len(wanted)} topics):\n'
                   f'    overhead {np.median(overhead[warm:]):.2f} ms median, '
                   f'{np.percentile(overhead[warm:], 95):.2f} ms p95; of the median: '
                   f'decode and fit {stages["input"]:.2f}, select {stages["select"]:.2f}, '
@@ -167,7 +167,7 @@ def measure(node: LifecycleNode, bundle: Any, names: tuple[str, ...], frames: in
 
 
 def main() -> None:
-    """Measure for listeners to the fused maps, and to everything for machines."""
+    """Measure for listeners to one lead, to all fused maps, and to everything for machines."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--bundle', help='bundle to run; default: a small one made here')
     parser.add_argument('--frames', type=int, default=150)
@@ -191,8 +191,13 @@ def main() -> None:
         publish_in_background()
         rclpy.init()
         node = LifecycleNode('overhead')
-        for names in (FUSED, FUSED + FUTURES):
-            measure(node, bundle, names, arguments.frames)
+        leads = (0.0, *bundle.manifest.leads)
+        for title, wanted in {
+            'fused maps of the farthest lead': topics(leads[-1:], FUSED),
+            'fused maps of all leads': topics(leads, FUSED),
+            'fused maps and all futures of all leads': topics(leads, FUSED + FUTURES),
+        }.items():
+            measure(node, bundle, title, wanted, arguments.frames)
         node.destroy_node()
         rclpy.shutdown()
 

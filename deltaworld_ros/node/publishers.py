@@ -158,9 +158,10 @@ class ForecastPublishers:
 
         def metres(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
             metres = depth * np.float32(scale)
-            metres[(depth < low) | (depth > high)] = np.nan
+            unknown = (depth < low) | (depth > high)
             if self._sky is not None:
-                metres[labels == self._sky] = np.nan
+                unknown |= labels == self._sky
+            np.putmask(metres, unknown, np.nan)
             return metres
 
         futures = None

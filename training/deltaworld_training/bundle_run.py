@@ -12,10 +12,12 @@ import numpy as np
 from rich.console import Console
 
 from deltaworld_ros.bundle.export import export_bundle
+from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from deltaworld_ros.model.networks import Networks, build_networks, build_part, save_networks
 from deltaworld_training.bundle_contents import bundle_manifest, network_sizes
+from deltaworld_training.bundle_weights import bundle_networks
 from deltaworld_training.classes import LICENCE_TEXT
 from deltaworld_training.data.clip import ClipSource
 from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
@@ -86,7 +88,8 @@ class BundleRun:
         """Return the street world and, where the recipe asks for them, the videos."""
         data, stride = self.recipe.needed('data'), self.recipe.needed('forecast').stride
         sources: list[ClipSource] = [StreetClips(
-            TRAIN_SEEDS.start, data.street_clips, data.clip_frames, stride, self.size)]
+            TRAIN_SEEDS.start + data.street_first, data.street_clips, data.clip_frames, stride,
+            self.size)]
         if self.video_paths:
             sources.append(VideoClips(
                 self.video_paths, data.video_clips, data.clip_frames, stride, self.size,
@@ -94,22 +97,31 @@ class BundleRun:
         return sources
 
     def fit_backbone(self) -> EfficientNetLite0:
-        """Return the backbone with its ImageNet weights and its feature basis."""
+        """Return the backbone with its feature basis: ImageNet's, or that of `start`."""
         path = self.folder / 'backbone.safetensors'
         if path.exists():
             return cast(EfficientNetLite0, load_part(path, 'backbone')[0])
-        self.console.print('Fitting the feature basis')
         sizes = self.recipe.needed('backbone')
-        backbone = cast(EfficientNetLite0, build_part('backbone', sizes))
-        backbone.load_imagenet(imagenet_weights())
-        export_levels(backbone, self.folder / 'levels.onnx', self.size)
+        if self.recipe.start is not None:
+            networks = bundle_networks(load_bundle(self.recipe.start))
+            save_networks(networks, self.folder / 'start.safetensors')
+            backbone = networks.backbone
+            export_levels(backbone, self.folder / 'levels.onnx', self.size)
+        else:
+            backbone = cast(EfficientNetLite0, build_part('backbone', sizes))
+            backbone.load_imagenet(imagenet_weights())
+            export_levels(backbone, self.folder / 'levels.onnx', self.size)
+            self._fit_basis(backbone)
+        state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
+        save_parts(path, state, {'backbone': sizes}, {})
+        return backbone
+
+    def _fit_basis(self, backbone: EfficientNetLite0) -> None:
+        self.console.print('Fitting the feature basis')
         blank = FeatureExtractor(
             self.folder / 'levels.onnx', self.recipe.grid, np.eye(LEVEL_CHANNELS), np.zeros(1))
         kept = fit_feature_basis(backbone, sample_levels(self.sources(), BASIS_CLIPS, blank))
         self.console.print(f'The features keep {kept:.1%} of the variance of the levels')
-        state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
-        save_parts(path, state, {'backbone': sizes}, {})
-        return backbone
 
     def export(self, stores: list[FeatureStore], files: list[Path]) -> Path:
         """Write networks.safetensors and the bundle from the files of the stages."""

@@ -26,6 +26,7 @@ class DataSettings(BaseModel, extra='forbid'):
 
     clip_frames: int = Field(ge=7)
     street_clips: int = Field(gt=0)
+    street_first: int = Field(0, ge=0, description='clips that an earlier run saw')
     video_clips: int = Field(ge=0)
     videos: list[str] = Field(description='file names in the folder given with --videos')
 
@@ -62,13 +63,15 @@ class Recipe(BaseModel, extra='forbid'):
     """
     One training run: its stages in their order.
 
-    A recipe with `data` renders and caches features first (`backbone` says of which network),
-    and one with `forecast` ends in a bundle.
+    A recipe with `start`, a bundle, keeps that one's backbone; its stages can begin with the
+    other networks in `{run}/start.safetensors`. One with `data` renders and caches features
+    first (`backbone` says of which network), and one with `forecast` ends in a bundle.
     """
 
     name: str
     seed: int = 0
     workers: int = Field(1, ge=1)
+    start: str | None = None
     backbone: dict[str, Any] | None = None
     image: ImageSettings | None = None
     data: DataSettings | None = None

@@ -16,6 +16,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_training.data.feature_data import FeatureData
 from deltaworld_training.data.feature_store import FeatureStore, Windows
 from deltaworld_training.stages.parts import load_part
+from deltaworld_training.stages.precision import fastest_precision
 
 TOKEN_BATCH = 64
 
@@ -103,6 +104,7 @@ def encode_store(
     clips, frames = store.clips, store.features.shape[1]
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     tokenizer.to(device)
+    half = fastest_precision() == 'bf16-mixed'
     anchors = np.zeros((len(clips), frames, tokenizer.token_size), np.float16)
     deltas = np.zeros_like(anchors)
     for begin in range(0, len(clips), batch):
@@ -110,7 +112,7 @@ def encode_store(
             store.features[clips[begin:begin + batch]]).to(device).float()
         count = features.shape[0]
         part = slice(begin, begin + count)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             pairs = tokenizer.encode(
                 features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
         anchor = tokenizer.encode_anchor(features.flatten(0, 1))
