@@ -61,7 +61,8 @@ lint: $(DEVELOPMENT)
 test: lint
 	.ci/install_egl
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/coverage run -m pytest -m 'not live' -n auto --dist loadfile
+	$(VENV)/bin/coverage run -m pytest -m live
 	$(VENV)/bin/coverage combine --quiet
 	@for part in forecast engine node; do \
 		echo "Coverage of deltaworld_ros/$$part (at least 90 %):"; \

@@ -81,6 +81,7 @@ setup(
         'dev': [
             'pytest>=8.0',
             'pytest-timeout>=2.3',
+            'pytest-xdist>=3.6',
             'coverage>=7.6',
             'ruff>=0.9',
             'mypy>=1.13',

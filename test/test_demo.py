@@ -24,6 +24,8 @@ from deltaworld_ros.bundle import load_bundle, write_manifest
 from deltaworld_ros.evaluate.moments import MomentKeeper
 from deltaworld_ros.evaluate.processes import Processes
 
+pytestmark = pytest.mark.live
+
 MARK = 'DELTAWORLD_TEST_MARK'
 
 

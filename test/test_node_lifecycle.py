@@ -21,6 +21,8 @@ from support.tiny_bundle import write_tiny_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.forecast_node import ForecastNode
 
+pytestmark = pytest.mark.live
+
 MEGABYTE = 2**20
 
 

@@ -18,6 +18,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from support.ros_session import Client, running, stamp_of_info
 
+pytestmark = pytest.mark.live
+
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 FUTURES = 4          # of the tiny bundle
 SIZE = (320, 160)    # its maps have the aspect 2:1

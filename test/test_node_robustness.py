@@ -22,6 +22,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from support.ros_session import STRIDE_NS, Client, running, stamp_of_info
 
+pytestmark = pytest.mark.live
+
 SECOND = 10**9
 
 

@@ -29,6 +29,8 @@ from support.ros_session import own_domain
 from deltaworld_ros.evaluate.bag_frames import BagFrames, stamp_of
 from deltaworld_ros.evaluate.bag_messages import CameraMessages, read_stamp, with_stamp
 
+pytestmark = pytest.mark.live
+
 FRAMES = np.random.default_rng(0).integers(0, 256, (11, 24, 32, 3)).astype(np.uint8)
 QUEUE = QoSProfile(depth=50)
 

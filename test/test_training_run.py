@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from support.network_bundle import small_recipe
 
@@ -13,9 +14,13 @@ from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.model.networks import load_networks
+from deltaworld_training.bundle_contents import bundle_manifest
 from deltaworld_training.bundle_run import BundleRun
 from deltaworld_training.data.feature_store import FeatureStore
+from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.recipe import load_recipe
+from deltaworld_training.street.world import TRAIN_SEEDS
 
 
 @pytest.fixture(scope='module')
@@ -52,10 +57,40 @@ def test_finished_steps_are_not_done_again(folder: Path) -> None:
     """A second run keeps the weights of the first, and redoes only what is missing."""
     before = load_file(folder / 'tokenizer.safetensors')
     (folder / 'heads.safetensors').unlink()
-    BundleRun(small_recipe(), folder, None).run()
+    run = BundleRun(small_recipe(), folder, None)
+    run.prepare()
+    for name in run.recipe.stages:
+        run.train(name)
     after = load_file(folder / 'tokenizer.safetensors')
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert (folder / 'heads.safetensors').exists()
+
+
+def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:
+    """On clips it has not seen, in the same feature space, from the bundle's own weights."""
+    recipe = small_recipe()
+    recipe.start = str(folder / 'street-lite0')
+    recipe.needed('data').street_first = 4
+    for stage in recipe.stages.values():
+        stage.model['initial'] = '{run}/start.safetensors'
+        stage.model['rate'] = 1e-7
+        stage.trainer['max_steps'] = 1
+    run = BundleRun(recipe, tmp_path, None)
+    run.prepare()
+    for name in recipe.stages:
+        after, before = load_file(run.train(name)), load_file(folder / f'{name}.safetensors')
+        assert after.keys() == before.keys()
+        # The bundle stores weights in half precision.
+        for key in before:
+            if key.endswith('proj.weight'):
+                assert np.allclose(before[key], after[key], atol=2e-3, rtol=2e-3), key
+    assert bundle_manifest(recipe).training_data == load_bundle(
+        folder / 'street-lite0').manifest.training_data
+    frames = StreetClips(TRAIN_SEEDS.start + 4, 1, 8, 0.2, (96, 64)).clip(0).frames
+    networks = load_networks(folder / 'networks.safetensors')
+    with torch.no_grad():
+        features = networks.backbone(torch.from_numpy(frames).permute(0, 3, 1, 2)).numpy()
+    assert np.allclose(FeatureStore(tmp_path / 'street').features[0], features, atol=0.05)
 
 
 def test_missing_videos_are_named(tmp_path: Path) -> None:

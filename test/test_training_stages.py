@@ -188,8 +188,8 @@ from deltaworld_training.stages.predictor import PredictorStage
 from pathlib import Path
 file, candidates = Path(sys.argv[1]), int(sys.argv[2])
 world = WORLD | {'layers': 12, 'mlp_size': 256}
-stage = PredictorStage(world, file, candidates=candidates, chunk=4, rate=1e-3)
-data = TinyData(batch=96)
+stage = PredictorStage(world, file, candidates=candidates, chunk=16, rate=1e-3)
+data = TinyData(batch=24)
 saved = [0]
 def pack(tensor):
     saved[0] += tensor.numel() * tensor.element_size()

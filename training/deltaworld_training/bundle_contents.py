@@ -5,6 +5,7 @@
 import datetime
 from typing import Any
 
+from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.model.rotary import time_frequencies
 from deltaworld_training.classes import (
@@ -36,6 +37,10 @@ def bundle_manifest(recipe: Recipe) -> Manifest:
     forecast, image = recipe.needed('forecast'), recipe.needed('image')
     data, sizes = recipe.needed('data'), network_sizes(recipe)
     predictor = recipe.settings(recipe.names('predictor')[-1])
+    before = [] if recipe.start is None else load_bundle(recipe.start).manifest.training_data
+    seen = [
+        f'{data.street_clips} clips of the synthetic street world',
+        *(f'{name} (Udacity CarND-LaneLines)' for name in data.videos)]
     rows, columns = recipe.grid
     return Manifest(
         format=1, name=recipe.name,
@@ -52,7 +57,5 @@ def bundle_manifest(recipe: Recipe) -> Manifest:
         num_samples=forecast.samples, num_futures=forecast.futures,
         selection_dimensions=forecast.selection_dimensions, classes=CLASSES,
         licences=BUNDLE_LICENCES, sources=SOURCES,
-        training_data=[
-            f'{data.street_clips} clips of the synthetic street world',
-            *(f'{name} (Udacity CarND-LaneLines)' for name in data.videos)],
+        training_data=[*before, *(item for item in seen if item not in before)],
     )
