@@ -30,7 +30,7 @@ trt = pytest.importorskip('tensorrt_rtx_bindings', reason=REQUIRED)
 def build_all(bundle: Bundle) -> None:
     for graph in GRAPHS:
         data = bundle.file(f'{graph}.onnx').read_bytes()
-        plan = build_plan(trt, data, input_ranges(graph, bundle.manifest), CAPABILITIES)
+        plan = build_plan(trt, data, input_ranges(graph, bundle.manifest), CAPABILITIES, graph)
         assert len(plan) > 10_000, graph
 
 
@@ -69,9 +69,10 @@ def test_progress_is_told() -> None:
     bundle = load_bundle('street-lite0')
     steps: list[tuple[str, int, int]] = []
     build_plan(trt, bundle.file('observe.onnx').read_bytes(),
-               input_ranges('observe', bundle.manifest), ('8.6',),
+               input_ranges('observe', bundle.manifest), ('8.6',), 'observe',
                lambda phase, step, count: steps.append((phase, step, count)))
-    assert steps and all(1 <= step <= max(count, step) for _, step, count in steps)
+    assert steps and all(1 <= step <= count for _, step, count in steps)
+    assert all(phase.startswith('observe: ') for phase, _, _ in steps)
 
 
 def test_graphs_that_cannot_be_built_are_one_reason(tmp_path: Path) -> None:
@@ -82,11 +83,11 @@ def test_graphs_that_cannot_be_built_are_one_reason(tmp_path: Path) -> None:
         [node], 'g', [info('image', onnx.TensorProto.FLOAT, [1, 3])],
         [info('features', onnx.TensorProto.FLOAT, [1, 3])])
     with pytest.raises(EngineUnavailable, match='cannot parse the graph: .*Unheard') as caught:
-        build_plan(trt, onnx.helper.make_model(graph).SerializeToString(), ranges, ('8.6',))
+        build_plan(trt, onnx.helper.make_model(graph).SerializeToString(), ranges, ('8.6',), 'g')
     assert '\n' not in str(caught.value)
     data = load_bundle('street-lite0').file('observe.onnx').read_bytes()
     with pytest.raises(EngineUnavailable, match='no GPU of compute capability 5.2'):
-        build_plan(trt, data, ranges, ('5.2',))
+        build_plan(trt, data, ranges, ('5.2',), 'g')
 
 
 def test_library_is_found_by_any_of_its_names() -> None:
