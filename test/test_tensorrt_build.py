@@ -27,10 +27,15 @@ pytest.importorskip('torch')
 trt = pytest.importorskip('tensorrt_rtx_bindings', reason=REQUIRED)
 
 
+def no_progress(phase: str, step: int, steps: int) -> None:
+    pass
+
+
 def build_all(bundle: Bundle) -> None:
     for graph in GRAPHS:
         data = bundle.file(f'{graph}.onnx').read_bytes()
-        plan = build_plan(trt, data, input_ranges(graph, bundle.manifest), CAPABILITIES, graph)
+        ranges = input_ranges(graph, bundle.manifest)
+        plan = build_plan(trt, data, ranges, CAPABILITIES, graph, no_progress)
         assert len(plan) > 10_000, graph
 
 
@@ -83,11 +88,12 @@ def test_graphs_that_cannot_be_built_are_one_reason(tmp_path: Path) -> None:
         [node], 'g', [info('image', onnx.TensorProto.FLOAT, [1, 3])],
         [info('features', onnx.TensorProto.FLOAT, [1, 3])])
     with pytest.raises(EngineUnavailable, match='cannot parse the graph: .*Unheard') as caught:
-        build_plan(trt, onnx.helper.make_model(graph).SerializeToString(), ranges, ('8.6',), 'g')
+        build_plan(trt, onnx.helper.make_model(graph).SerializeToString(), ranges, ('8.6',), 'g',
+                   no_progress)
     assert '\n' not in str(caught.value)
     data = load_bundle('street-lite0').file('observe.onnx').read_bytes()
     with pytest.raises(EngineUnavailable, match='no GPU of compute capability 5.2'):
-        build_plan(trt, data, ranges, ('5.2',), 'g')
+        build_plan(trt, data, ranges, ('5.2',), 'g', no_progress)
 
 
 def test_library_is_found_by_any_of_its_names() -> None:

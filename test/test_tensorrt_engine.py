@@ -55,15 +55,19 @@ def cudart(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
     return library
 
 
+def no_progress(phase: str, step: int, steps: int) -> None:
+    pass
+
+
 def test_engines_are_built_once(bundle: Bundle, cache: Path) -> None:
     lines: list[str] = []
-    built = build_engines(trt, bundle, ['8.6'], lines.append)
+    built = build_engines(trt, bundle, ['8.6'], lines.append, no_progress)
     assert len(lines) == 3 and all('not in the cache' in line for line in lines)
-    assert build_engines(trt, bundle, ['8.6'], lines.append) == built
+    assert build_engines(trt, bundle, ['8.6'], lines.append, no_progress) == built
     assert len(lines) == 3
     assert len(list(cache.iterdir())) == 3
     # Another GPU is another engine.
-    build_engines(trt, bundle, ['8.9'], lines.append)
+    build_engines(trt, bundle, ['8.9'], lines.append, no_progress)
     assert len(list(cache.iterdir())) == 6
 
 

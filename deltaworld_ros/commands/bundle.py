@@ -89,20 +89,19 @@ def build(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')]
     make_folders(json_path)
     loaded = load_bundle(bundle)
     with progress() as bar:
-        task = bar.add_task('building', total=None)
-
         def show(phase: str, step: int, steps: int) -> None:
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task('')
             bar.update(task, description=phase, completed=step, total=steps)
         built = build_ahead(loaded, capability or [], note, show)
-        bar.update(task, description='built', completed=len(built), total=len(built))
-    table = Table(title=f'{loaded.manifest.name}: engines in the cache', title_justify='left')
-    for heading in ('graph', 'for', 'size'):
+    table = Table()
+    for heading in ('graph', 'compute capability', 'size'):
         table.add_column(heading)
     for engine in built:
         table.add_row(engine.graph, engine.capability, f'{engine.size / 1e6:.1f} MB')
     console = Console()
+    console.print(f'{loaded.manifest.name}: engines of {built[0].library} in '
+                  f'{built[0].path.parent}', soft_wrap=True)
     console.print(table)
-    console.print(f'Folder: {built[0].path.parent}', soft_wrap=True)
     write_json(json_path, {
         'bundle': loaded.manifest.name, 'library': built[0].library,
         'engines': [{'graph': engine.graph, 'capability': engine.capability,

@@ -73,7 +73,7 @@ class DecodeBatches:
                 if most == 1 or not is_out_of_memory(error):
                     raise
                 shortage = ' '.join(str(error).split())[:200]
-                most //= 2
+                most = (most + 1) // 2
             else:
                 if shortage:
                     self._most = most

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def input_ranges(graph: str, manifest: Manifest) -> Ranges:
 
 def build_engines(
         library: Any, bundle: Bundle, capabilities: Sequence[str],
-        log: Callable[[str], None], progress: Progress | None = None,
+        log: Callable[[str], None], progress: Progress,
 ) -> dict[str, bytes]:
     """
     Give the engine of each graph from the cache, built where it is not there.
@@ -74,7 +75,7 @@ def plan_path(
 
 def build_plan(
         library: Any, graph: bytes, ranges: Ranges, capabilities: Sequence[str], name: str,
-        progress: Progress | None = None,
+        progress: Progress,
 ) -> bytes:
     """
     Parse an ONNX graph and build one engine of it; `EngineUnavailable` says what failed.
@@ -104,9 +105,8 @@ def build_plan(
             for axis, size in enumerate(tensor.shape)) for which in range(3)]
         profile.set_shape(tensor.name, *sizes)
     config.add_optimization_profile(profile)
-    monitor = BuildMonitor(library, name, progress) if progress else None
-    if monitor is not None:
-        config.progress_monitor = monitor.monitor
+    monitor = BuildMonitor(library, name, progress)
+    config.progress_monitor = monitor.monitor
     timings = None
     if is_rtx(library):
         _set_capabilities(library, config, capabilities)
@@ -116,9 +116,14 @@ def build_plan(
         timings = cache_folder() / f'timing-{library.__version__}-{"-".join(capabilities)}.cache'
         known = timings.read_bytes() if timings.is_file() else b''
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
-    plan = builder.build_serialized_network(network, config)
-    if monitor is not None:
-        monitor.raise_interrupt()
+    # In a thread of its own: Ctrl-C reaches the main thread alone, and raised in TensorRT's calls
+    # of the logger or the monitor it would be lost.
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            plan = thread.submit(builder.build_serialized_network, network, config).result()
+        except KeyboardInterrupt:
+            monitor.cancel()
+            raise
     if plan is None:
         raise EngineUnavailable(f'{library_name(library)} cannot build the graph: {errors.last()}')
     if timings is not None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,35 +33,25 @@ class ProgressLines:
 
 
 class BuildMonitor:
-    """TensorRT's progress monitor of one build, which an interrupt ends."""
+    """TensorRT's progress monitor of one build, which can be told to end it."""
 
     def __init__(self, library: Any, name: str, progress: Progress) -> None:
-        # Ctrl-C arrives in whatever Python code runs, and must not unwind through TensorRT.
-        interrupts: list[KeyboardInterrupt] = []
+        cancelled = threading.Event()
+        known: dict[str, int] = {}
 
         class Monitor(library.IProgressMonitor):
             def __init__(self) -> None:
                 library.IProgressMonitor.__init__(self)
-                self.steps: dict[str, int] = {}
 
             def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-                self.steps[phase] = steps
+                known[phase] = steps
 
             def step_complete(self, phase: str, step: int) -> bool:
-                try:
-                    # TensorRT counts from 0, and may do more steps than it said.
-                    steps = max(self.steps.get(phase, 0), step + 1)
-                    progress(f'{name}: {phase}', step + 1, steps)
-                except KeyboardInterrupt as interrupt:
-                    interrupts.append(interrupt)
-                return not interrupts
+                # TensorRT counts from 0, and may do more steps than it said.
+                progress(f'{name}: {phase}', step + 1, max(known.get(phase, 0), step + 1))
+                return not cancelled.is_set()
 
             def phase_finish(self, phase: str) -> None:
-                self.steps.pop(phase, None)
-        self._interrupts = interrupts
+                known.pop(phase, None)
         self.monitor = Monitor()
-
-    def raise_interrupt(self) -> None:
-        """Raise the interrupt that ended the build, if one did."""
-        if self._interrupts:
-            raise self._interrupts[0]
+        self.cancel = cancelled.set
