@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,13 @@ from onnx import numpy_helper
 from support.host_gpu import HostCudart, HostLibrary
 
 from deltaworld_ros.bundle import Bundle, load_bundle, write_manifest
-from deltaworld_ros.engine import ENGINES, EngineUnavailable, OutOfDeviceMemory, check_parity
+from deltaworld_ros.engine import (
+    ENGINES,
+    EngineUnavailable,
+    OutOfDeviceMemory,
+    check_parity,
+    load_engine,
+)
 from deltaworld_ros.engine.decode_batches import DecodeBatches
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.tensorrt import cuda as cuda_module
@@ -184,6 +191,29 @@ def test_shapes_have_graphs_of_their_own(bundle: Bundle, cudart: HostCudart) -> 
     assert len(cudart.graphs) <= 2 * MOST_SHAPES
     engine.close()
     assert not cudart.graphs
+
+
+def test_the_log_of_a_load_tells_of_long_builds(
+        bundle: Bundle, cudart: HostCudart, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('deltaworld_ros.engine.tensorrt.build_progress.SECONDS_BETWEEN_LINES', 0)
+    monkeypatch.setattr('deltaworld_ros.engine.tensorrt.tensorrt_engine.find_library',
+                        lambda: HostLibrary(trt, bundle, cudart))
+    lines: list[str] = []
+    engine = load_engine(bundle, log=lines.append)
+    assert engine.name.startswith('tensorrt_rtx')
+    for graph in ('observe', 'rollout', 'decode'):
+        assert any(line.startswith(f'still building: {graph}: ') for line in lines)
+    assert 'chosen' in lines[-1]
+
+
+def test_the_real_runtime_has_every_function() -> None:
+    try:
+        library = cuda_module._load()
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+    called = re.findall(r'cuda[A-Z]\w+', Path(cuda_module.__file__).read_text())
+    assert len(called) > 15
+    assert [name for name in called if not hasattr(library, name)] == []
 
 
 def test_engine_that_cannot_be_captured_says_so_once(bundle: Bundle, cudart: HostCudart) -> None:
