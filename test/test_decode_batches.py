@@ -23,6 +23,7 @@ from deltaworld_ros.engine import (
 from deltaworld_ros.engine.decode_batches import DecodeBatches, is_out_of_memory
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.evaluate.verification import verify_engines
 from deltaworld_ros.forecast.forecaster import Forecaster
 
 FUTURES = 7
@@ -159,3 +160,16 @@ def test_no_memory_at_all_is_one_reason(bundle: Bundle, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match='limited: RuntimeError: .*Failed to allocate') as caught:
         load_engine(bundle, log=print)
     assert '\n' not in str(caught.value)
+
+
+def test_verification_goes_on_after_a_failure(
+        bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = {'without': lambda bundle, threads, log: LimitedEngine(bundle, 0),
+               'with': lambda bundle, threads, log: LimitedEngine(bundle, 2)}
+    monkeypatch.setattr('deltaworld_ros.engine.select.ENGINES', engines)
+    monkeypatch.setattr('deltaworld_ros.evaluate.verification.ENGINES', engines)
+    lines: list[str] = []
+    failed, correct = verify_engines(bundle, log=lines.append)
+    assert (failed.engine, failed.outcome) == ('without', 'failed')
+    assert 'Failed to allocate memory' in failed.details
+    assert correct.outcome == 'correct' and len(lines) == 1
