@@ -45,8 +45,8 @@ def test_default_bundle_builds() -> None:
 
 @pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16'])
 def test_networks_of_vit_b_build(precision: Any) -> None:
-    """ViT-B's width with one block a network; all blocks have the same operators."""
-    build_all(vit_bundle(precision))
+    """ViT-B's width, one block a network, one step: the default bundle takes several steps."""
+    build_all(vit_bundle(precision, steps=1))
 
 
 @pytest.mark.skipif('DELTAWORLD_FULL_VITB' not in os.environ,
