@@ -20,7 +20,7 @@ from deltaworld_ros import __version__, cli
 from deltaworld_ros.bundle import load_bundle
 
 COMMANDS = (['demo'], ['evaluate'], ['replay'], ['benchmark'], ['bundle', 'verify'],
-            ['bundle', 'info'])
+            ['bundle', 'info'], ['bundle', 'build'])
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def engine(bundle: Bundle, request: pytest.FixtureRequest) -> Engine:
     """Give each engine of this machine: all must keep the same promises."""
     if request.param == 'torch':
         pytest.importorskip('torch')
-    return ENGINES[request.param](bundle, 1)
+    return ENGINES[request.param](bundle, 1, print)
 
 
 def scale_weight(source: Path, target: Path, graph: str, weight: str, factor: float) -> Bundle:
@@ -181,16 +181,16 @@ def test_nan_is_refused(bundle: Bundle) -> None:
 
 def test_wrong_engines_are_refused_and_the_next_is_tried(
         bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(bundle: Bundle, threads: int) -> Engine:
+    def broken(bundle: Bundle, threads: int, log: object) -> Engine:
         raise RuntimeError('driver\nis on fire')
 
-    def missing(bundle: Bundle, threads: int) -> Engine:
+    def missing(bundle: Bundle, threads: int, log: object) -> Engine:
         raise EngineUnavailable('no such thing here')
 
     right = ENGINES['onnxruntime-cpu']
     monkeypatch.setattr('deltaworld_ros.engine.select.ENGINES', {
         'missing': missing, 'broken': broken,
-        'scaled': lambda bundle, threads: ScaledEngine(bundle, threads), 'right': right})
+        'scaled': lambda bundle, threads, log: ScaledEngine(bundle, threads), 'right': right})
     ScaledEngine.closed = 0
     lines: list[str] = []
     engine = load_engine(bundle, threads=1, log=lines.append)
@@ -250,7 +250,7 @@ def test_missing_package_is_one_reason(
     for module in ('torch_engine', 'onnx_operators'):
         monkeypatch.delitem(sys.modules, f'deltaworld_ros.engine.{module}', raising=False)
     with pytest.raises(EngineUnavailable, match=f'{package} is not installed'):
-        ENGINES[name](bundle, 0)
+        ENGINES[name](bundle, 0, print)
 
 
 def test_incomplete_golden_is_one_reason(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -97,6 +97,17 @@ def test_statistics_of_a_stream() -> None:
     assert snapshot.accepted == 50
 
 
+def test_a_failing_engine_shows_until_a_frame_is_computed() -> None:
+    statistics = Statistics()
+    statistics.engine_failed('out of memory')
+    # Observing works, decoding does not: that must not look well in between.
+    statistics.accepted(4)
+    assert statistics.snapshot().engine_failing
+    statistics.took({'total': 3.0})
+    assert not statistics.snapshot().engine_failing
+    assert statistics.snapshot().error == 'out of memory'
+
+
 def test_restarts_are_counted_by_kind() -> None:
     statistics = Statistics()
     for reason in ('the stamp went back by 0.100 s', 'the stamp went back by 7.000 s',

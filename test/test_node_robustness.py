@@ -218,6 +218,53 @@ def test_a_failing_engine_does_not_end_the_node(tiny_bundle: Path, tmp_path: Pat
         assert 'the engine failed' not in client.diagnostics_text
 
 
+def test_a_device_out_of_memory_does_not_end_the_node(tiny_bundle: Path, tmp_path: Path) -> None:
+    with running(tmp_path / 'log', script='test/support/limited_engine.py', bundle=tiny_bundle,
+                 autostart=True) as client:
+        client.connect()
+        maps = client.subscribe(Image, 'lead_200ms/segmentation')
+        client.feed_until(lambda: maps, 'a forecast in smaller batches')
+        [line] = client.process.lines('at a time from now on')
+        assert '2 at a time' in line and '[INFO]' in line
+        client.fresh_diagnostics()
+        assert 'the engine failed' not in client.diagnostics_text
+        # From a white image on, not even one future fits.
+        failures = 0
+        for level in (b'\xff', b'\x5a', b'\x5a'):
+            client.stamp += STRIDE_NS
+            message = client.image()
+            message.data = array.array('B', level * len(message.data))
+            client.images.publish(message)
+            failures += 1
+            client.wait(
+                lambda seen=str(failures): client.diagnostics.get('engine_failures') == seen,
+                f'report of failure {failures}')
+            assert client.diagnostics_level == 2
+            assert 'Failed to allocate memory' in client.diagnostics_text
+        assert len(client.process.lines('a frame could not be computed')) == 1
+        maps.clear()
+        client.stamp += STRIDE_NS
+        black = client.image()
+        black.data = array.array('B', bytes(len(black.data)))
+        client.send(black)
+        client.feed_until(lambda: maps, 'a forecast once there is memory again')
+        assert client.fresh_diagnostics()['engine_failures'] == '3'
+        assert 'the engine failed' not in client.diagnostics_text
+        assert 'Traceback' not in client.process.log
+
+
+def test_no_memory_at_configure_is_an_error_state(tiny_bundle: Path, tmp_path: Path) -> None:
+    with running(tmp_path / 'log', script='test/support/limited_engine.py',
+                 environment={'MOST_FUTURES': '0'}, bundle=tiny_bundle) as client:
+        assert not client.change_state('configure')
+        assert client.state == 'unconfigured'
+        client.fresh_diagnostics()
+        assert client.diagnostics_level == 2
+        assert 'configure failed: no engine can run' in client.diagnostics_text
+        assert 'Failed to allocate memory' in client.diagnostics_text
+        assert 'Traceback' not in client.process.log
+
+
 def test_a_slow_model_drops_frames_and_stays_fresh(tiny_bundle: Path, tmp_path: Path) -> None:
     """A model of 300 ms with a camera of 30 Hz: every output is from a frame just then new."""
     with running(tmp_path / 'log', script='test/support/difficult_engine.py',

@@ -27,10 +27,15 @@ pytest.importorskip('torch')
 trt = pytest.importorskip('tensorrt_rtx_bindings', reason=REQUIRED)
 
 
+def no_progress(phase: str, step: int, steps: int) -> None:
+    pass
+
+
 def build_all(bundle: Bundle) -> None:
     for graph in GRAPHS:
         data = bundle.file(f'{graph}.onnx').read_bytes()
-        plan = build_plan(trt, data, input_ranges(graph, bundle.manifest), CAPABILITIES)
+        ranges = input_ranges(graph, bundle.manifest)
+        plan = build_plan(trt, data, ranges, CAPABILITIES, graph, no_progress)
         assert len(plan) > 10_000, graph
 
 
@@ -40,8 +45,8 @@ def test_default_bundle_builds() -> None:
 
 @pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16'])
 def test_networks_of_vit_b_build(precision: Any) -> None:
-    """ViT-B's width with one block a network; all blocks have the same operators."""
-    build_all(vit_bundle(precision))
+    """ViT-B's width, one block a network, one step: the default bundle takes several steps."""
+    build_all(vit_bundle(precision, steps=1))
 
 
 @pytest.mark.skipif('DELTAWORLD_FULL_VITB' not in os.environ,
@@ -69,9 +74,10 @@ def test_progress_is_told() -> None:
     bundle = load_bundle('street-lite0')
     steps: list[tuple[str, int, int]] = []
     build_plan(trt, bundle.file('observe.onnx').read_bytes(),
-               input_ranges('observe', bundle.manifest), ('8.6',),
+               input_ranges('observe', bundle.manifest), ('8.6',), 'observe',
                lambda phase, step, count: steps.append((phase, step, count)))
-    assert steps and all(1 <= step <= max(count, step) for _, step, count in steps)
+    assert steps and all(1 <= step <= count for _, step, count in steps)
+    assert all(phase.startswith('observe: ') for phase, _, _ in steps)
 
 
 def test_graphs_that_cannot_be_built_are_one_reason(tmp_path: Path) -> None:
@@ -82,11 +88,12 @@ def test_graphs_that_cannot_be_built_are_one_reason(tmp_path: Path) -> None:
         [node], 'g', [info('image', onnx.TensorProto.FLOAT, [1, 3])],
         [info('features', onnx.TensorProto.FLOAT, [1, 3])])
     with pytest.raises(EngineUnavailable, match='cannot parse the graph: .*Unheard') as caught:
-        build_plan(trt, onnx.helper.make_model(graph).SerializeToString(), ranges, ('8.6',))
+        build_plan(trt, onnx.helper.make_model(graph).SerializeToString(), ranges, ('8.6',), 'g',
+                   no_progress)
     assert '\n' not in str(caught.value)
     data = load_bundle('street-lite0').file('observe.onnx').read_bytes()
     with pytest.raises(EngineUnavailable, match='no GPU of compute capability 5.2'):
-        build_plan(trt, data, ranges, ('5.2',))
+        build_plan(trt, data, ranges, ('5.2',), 'g', no_progress)
 
 
 def test_library_is_found_by_any_of_its_names() -> None:

@@ -10,10 +10,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deltaworld_ros.commands.shared import JsonOption, make_folders, write_json
+from deltaworld_ros.commands.shared import (
+    JsonOption,
+    make_folders,
+    note,
+    progress,
+    write_json,
+)
 from deltaworld_ros.errors import UserError
 
-bundle_app = typer.Typer(no_args_is_help=True, help='Check or describe a bundle.')
+bundle_app = typer.Typer(no_args_is_help=True, help='Check, describe or build a bundle.')
 
 
 @bundle_app.command()
@@ -28,7 +34,7 @@ def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')
     from deltaworld_ros.evaluate.verification import verify_engines
     make_folders(json_path)
     loaded = load_bundle(bundle)
-    results = verify_engines(loaded)
+    results = verify_engines(loaded, log=note)
     table = Table(title=f'{loaded.manifest.name}: {len(loaded.manifest.files)} files have their '
                         'hashes', title_justify='left')
     for heading in ('engine', 'result', 'details'):
@@ -65,3 +71,38 @@ def info(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
         table.add_row(name.replace('_', ' '), shown)
     Console().print(table)
     write_json(json_path, description)
+
+
+@bundle_app.command()
+def build(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
+          capability: Annotated[list[str] | None, typer.Option(
+              help="Compute capability to build for, such as 8.6; may be given again. Default: "
+                   "this machine's GPU. Others need TensorRT-RTX.")] = None,
+          json_path: JsonOption = None) -> None:
+    """
+    Build a bundle's TensorRT engines ahead of time, into the cache of engines.
+
+    Example: deltaworld bundle build street-lite0 --capability 8.6 --capability 8.9
+    """
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.engine.tensorrt.build_ahead import build_ahead
+    make_folders(json_path)
+    loaded = load_bundle(bundle)
+    with progress() as bar:
+        def show(phase: str, step: int, steps: int) -> None:
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task('')
+            bar.update(task, description=phase, completed=step, total=steps)
+        built = build_ahead(loaded, capability or [], note, show)
+    table = Table()
+    for heading in ('graph', 'compute capability', 'size'):
+        table.add_column(heading)
+    for engine in built:
+        table.add_row(engine.graph, engine.capability, f'{engine.size / 1e6:.1f} MB')
+    console = Console()
+    console.print(f'{loaded.manifest.name}: engines of {built[0].library} in '
+                  f'{built[0].path.parent}', soft_wrap=True)
+    console.print(table)
+    write_json(json_path, {
+        'bundle': loaded.manifest.name, 'library': built[0].library,
+        'engines': [{'graph': engine.graph, 'capability': engine.capability,
+                     'path': str(engine.path), 'bytes': engine.size} for engine in built]})

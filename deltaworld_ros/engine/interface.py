@@ -18,6 +18,10 @@ class EngineUnavailable(Exception):
     """This machine or this bundle lacks what an engine needs; the message says what."""
 
 
+class OutOfDeviceMemory(EngineUnavailable):
+    """The device has too little memory for this; fewer futures at once may fit."""
+
+
 class Engine(Protocol):
     """
     The three graphs of a bundle on one device, for use by one thread at a time.

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 
 from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.engine.decode_batches import DecodeBatches
 from deltaworld_ros.engine.interface import Engine, EngineUnavailable
 from deltaworld_ros.engine.onnxruntime_engine import CPU, CUDA, OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
@@ -17,7 +18,10 @@ from deltaworld_ros.errors import UserError
 _LOGGER = logging.getLogger(__name__)
 
 
-def _torch(bundle: Bundle, threads: int) -> Engine:
+Log = Callable[[str], None]
+
+
+def _torch(bundle: Bundle, threads: int, log: Log) -> Engine:
     try:
         from deltaworld_ros.engine.torch_engine import TorchEngine
     except ImportError as error:
@@ -27,13 +31,22 @@ def _torch(bundle: Bundle, threads: int) -> Engine:
     return TorchEngine(bundle, threads)
 
 
-# In the order in which `auto` tries them: bundle and number of threads in, engine out.
-ENGINES: dict[str, Callable[[Bundle, int], Engine]] = {
-    'tensorrt': lambda bundle, threads: TensorRTEngine(bundle),
-    'onnxruntime-cuda': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CUDA),
-    'onnxruntime-cpu': lambda bundle, threads: OnnxRuntimeEngine(bundle, threads, CPU),
+# In the order in which `auto` tries them: bundle, number of threads and log in, engine out.
+ENGINES: dict[str, Callable[[Bundle, int, Log], Engine]] = {
+    'tensorrt': lambda bundle, threads, log: TensorRTEngine(bundle, log),
+    'onnxruntime-cuda': lambda bundle, threads, log: OnnxRuntimeEngine(bundle, threads, CUDA),
+    'onnxruntime-cpu': lambda bundle, threads, log: OnnxRuntimeEngine(bundle, threads, CPU),
     'torch': _torch,
 }
+
+
+def start_engine(name: str, bundle: Bundle, threads: int, log: Log) -> Engine:
+    """
+    Start one of `ENGINES`, which decodes fewer futures at once where its device lacks memory.
+
+    It is not checked. Raise `EngineUnavailable`, or an error of its own, where it does not start.
+    """
+    return DecodeBatches(ENGINES[name](bundle, threads, log), bundle.manifest, log)
 
 
 def engine_names() -> list[str]:
@@ -44,25 +57,25 @@ def engine_names() -> list[str]:
 
 def load_engine(
         bundle: Bundle, engine: str = 'auto', threads: int = 0,
-        log: Callable[[str], None] = _LOGGER.info) -> Engine:
+        log: Log = _LOGGER.info) -> Engine:
     """
     Give the first engine that starts and reproduces the bundle's golden outputs.
 
     `engine` is `auto`, a family (`onnxruntime`) or one of `ENGINES`; `threads` is the number of
     CPU threads, 0 for the engine's choice. `log` gets a line for each engine refused and for the
-    one chosen. Raise `UserError` with every reason where none is left.
+    one chosen, and the engines' own lines. Raise `UserError` with every reason where none is left.
     """
     if engine not in engine_names():
         raise UserError(f'engine {engine!r}: must be one of {", ".join(engine_names())}')
     if threads < 0:
         raise UserError(f'threads {threads}: must be 0 (automatic) or more')
     reasons = []
-    for name, build in ENGINES.items():
+    for name in ENGINES:
         if engine not in ('auto', name, name.partition('-')[0]):
             continue
         candidate: Engine | None = None
         try:
-            candidate = build(bundle, threads)
+            candidate = start_engine(name, bundle, threads, log)
             report = check_parity(candidate, bundle)
         except EngineUnavailable as error:
             reason = str(error)

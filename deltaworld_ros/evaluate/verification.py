@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from deltaworld_ros.bundle import Bundle
-from deltaworld_ros.engine import ENGINES, EngineUnavailable, check_parity
+from deltaworld_ros.engine import ENGINES, Engine, EngineUnavailable, check_parity, start_engine
 
 
 @dataclass(frozen=True)
@@ -20,20 +21,27 @@ class EngineResult:
     details: str
 
 
-def verify_engines(bundle: Bundle, threads: int = 0) -> list[EngineResult]:
+def verify_engines(
+        bundle: Bundle, threads: int = 0, *, log: Callable[[str], None]) -> list[EngineResult]:
     """Run the golden frames of a bundle through every engine that this package knows."""
-    return [_verify(name, bundle, threads) for name in ENGINES]
+    return [_verify(name, bundle, threads, log) for name in ENGINES]
 
 
-def _verify(name: str, bundle: Bundle, threads: int) -> EngineResult:
+def _verify(
+        name: str, bundle: Bundle, threads: int, log: Callable[[str], None]) -> EngineResult:
+    engine: Engine | None = None
     try:
-        engine = ENGINES[name](bundle, threads)
-    except EngineUnavailable as error:
-        return EngineResult(name, 'not here', str(error))
-    try:
+        engine = start_engine(name, bundle, threads, log)
         report = check_parity(engine, bundle)
+    except EngineUnavailable as error:
+        return EngineResult(name, 'not here' if engine is None else 'failed', str(error))
+    # Engines fail in their own ways; the others are still worth a line each.
+    except Exception as error:
+        return EngineResult(
+            name, 'failed', f'{type(error).__name__}: {" ".join(str(error).split())[:300]}')
     finally:
-        engine.close()
+        if engine is not None:
+            engine.close()
     return EngineResult(engine.name, 'correct' if report.passed else 'wrong', str(report))
 
 

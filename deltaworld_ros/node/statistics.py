@@ -87,7 +87,6 @@ class Statistics:
         with self._lock:
             self._counts['accepted'] += 1
             self._fill = context_fill
-            self._engine_failing = False
 
     def restarted(self, reason: str) -> None:
         """Count a restart of the context under its reason, less the reason's figures."""
@@ -115,8 +114,9 @@ class Statistics:
             self._counts['decoder_runs'] += 1
 
     def took(self, timings: Mapping[str, float]) -> None:
-        """Keep the times of the stages of one frame, in ms."""
+        """Keep the times of the stages of one frame, in ms: it was computed to its end."""
         with self._lock:
+            self._engine_failing = False
             for stage, value in timings.items():
                 self._timings.setdefault(stage, deque(maxlen=TIMINGS_KEPT)).append(value)
 

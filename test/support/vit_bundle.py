@@ -80,7 +80,7 @@ def colored_frames(count: int) -> tuple[np.ndarray, np.ndarray]:
     return frames.astype(np.uint8), colors.reshape(count, -1)
 
 
-def vit_manifest(networks: Networks) -> Manifest:
+def vit_manifest(networks: Networks, steps: int) -> Manifest:
     """Describe the networks."""
     rows, columns = networks.sizes['tokenizer']['grid']
     classes = [SemanticClass(name=f'colour {index}', color=(index, 0, 0), obstacle=False)
@@ -90,19 +90,19 @@ def vit_manifest(networks: Networks) -> Manifest:
         created='2026-01-01', backbone='dinov3_vitb16', image_width=16 * columns,
         image_height=16 * rows, feature_rows=rows, feature_columns=columns, feature_size=SIZE,
         token_size=SIZE, noise_size=SIZE, queries='fresh',
-        rotary_frequencies=time_frequencies().tolist(), stride=0.2, steps=STEPS,
+        rotary_frequencies=time_frequencies().tolist(), stride=0.2, steps=steps,
         context_length=4, map_width=8 * columns, map_height=8 * rows, depth_minimum=1e-3,
         depth_maximum=80.0, focal_length=100.0, selection_dimensions=32, classes=classes,
         licences=[], sources=[], training_data=[])
 
 
 @functools.cache
-def vit_bundle(precision: Precision, layers: int = 1) -> Bundle:
+def vit_bundle(precision: Precision, layers: int = 1, steps: int = STEPS) -> Bundle:
     """Export the networks once a session."""
     networks = vit_networks(layers)
     folder = Path(tempfile.mkdtemp(prefix='vit_bundle_'))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    manifest = vit_manifest(networks)
+    manifest = vit_manifest(networks, steps)
     frames, _ = colored_frames(manifest.context_length)
     export_bundle(
         folder, manifest, networks, frames, 0.2 * np.arange(len(frames)), None, 'none',

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.manifest import GRAPHS, Manifest
 from deltaworld_ros.engine.interface import EngineUnavailable
+from deltaworld_ros.engine.tensorrt.build_progress import BuildMonitor, Progress
+from deltaworld_ros.engine.tensorrt.error_log import ErrorLog
 from deltaworld_ros.engine.tensorrt.library import is_rtx, library_name
 from deltaworld_ros.engine.tensorrt.plan_cache import (
     cache_folder,
@@ -18,8 +22,6 @@ from deltaworld_ros.engine.tensorrt.plan_cache import (
     write_atomically,
 )
 
-# Told a phase of the build, the steps done in it and their number.
-Progress = Callable[[str, int, int], None]
 # Least, usual and most of each dynamic axis of a graph's inputs, by input and axis.
 Ranges = dict[str, dict[int, tuple[int, int, int]]]
 
@@ -42,7 +44,7 @@ def input_ranges(graph: str, manifest: Manifest) -> Ranges:
 
 def build_engines(
         library: Any, bundle: Bundle, capabilities: Sequence[str],
-        log: Callable[[str], None], progress: Progress | None = None,
+        log: Callable[[str], None], progress: Progress,
 ) -> dict[str, bytes]:
     """
     Give the engine of each graph from the cache, built where it is not there.
@@ -52,35 +54,43 @@ def build_engines(
     """
     plans = {}
     for graph in GRAPHS:
-        ranges = input_ranges(graph, bundle.manifest)
-        key = plan_key({
-            # The types are in the graph: its hash stands for the precision too.
-            'graph': bundle.manifest.files[f'{graph}.onnx'], 'library': library_name(library),
-            'capabilities': list(capabilities), 'shapes': repr(ranges), 'options': 'typed 1'})
-        path = cache_folder() / f'{bundle.manifest.name}-{graph}-{key}.engine'
-
-        def build(graph: str = graph, ranges: Ranges = ranges) -> bytes:
-            data = bundle.file(f'{graph}.onnx').read_bytes()
-            return build_plan(library, data, ranges, capabilities, progress)
-        plans[graph] = cached_plan(path, build, log)
+        def build(graph: str = graph) -> bytes:
+            return build_plan(
+                library, bundle.file(f'{graph}.onnx').read_bytes(),
+                input_ranges(graph, bundle.manifest), capabilities, graph, progress)
+        plans[graph] = cached_plan(plan_path(library, bundle, graph, capabilities), build, log)
     return plans
 
 
+def plan_path(
+        library: Any, bundle: Bundle, graph: str, capabilities: Sequence[str]) -> Path:
+    """Give where the cache keeps an engine, under a key of all that it depends on."""
+    key = plan_key({
+        # The types are in the graph: its hash stands for the precision too.
+        'graph': bundle.manifest.files[f'{graph}.onnx'], 'library': library_name(library),
+        'capabilities': list(capabilities), 'options': 'typed 2',
+        'shapes': repr(input_ranges(graph, bundle.manifest))})
+    return cache_folder() / f'{bundle.manifest.name}-{graph}-{key}.engine'
+
+
 def build_plan(
-        library: Any, graph: bytes, ranges: Ranges, capabilities: Sequence[str],
-        progress: Progress | None = None,
+        library: Any, graph: bytes, ranges: Ranges, capabilities: Sequence[str], name: str,
+        progress: Progress,
 ) -> bytes:
-    """Parse an ONNX graph and build one engine of it; `EngineUnavailable` says what failed."""
-    errors: list[str] = []
-    logger = _logger(library, errors)
-    builder = library.Builder(logger)
+    """
+    Parse an ONNX graph and build one engine of it; `EngineUnavailable` says what failed.
+
+    `progress` is told of the graph by `name`. An interrupt ends the build.
+    """
+    errors = ErrorLog(library)
+    builder = library.Builder(errors.logger)
     if builder is None:
-        raise EngineUnavailable(f'{library_name(library)} cannot start a build: {_last(errors)}')
+        raise EngineUnavailable(f'{library_name(library)} cannot start a build: {errors.last()}')
     flag = getattr(library.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED', None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
-    parser = library.OnnxParser(network, logger)
+    parser = library.OnnxParser(network, errors.logger)
     if not parser.parse(_prepared(graph)):
-        problem = _last(errors)
+        problem = errors.last()
         if parser.num_errors:
             error = parser.get_error(0)
             problem = f'{error.node_operator()}: {error.desc()}'
@@ -95,18 +105,27 @@ def build_plan(
             for axis, size in enumerate(tensor.shape)) for which in range(3)]
         profile.set_shape(tensor.name, *sizes)
     config.add_optimization_profile(profile)
-    if progress is not None and hasattr(library, 'IProgressMonitor'):
-        config.progress_monitor = _monitor(library, progress)
+    monitor = BuildMonitor(library, name, progress)
+    config.progress_monitor = monitor.monitor
     timings = None
     if is_rtx(library):
         _set_capabilities(library, config, capabilities)
+        # Memory that the engine took while it runs could not be captured into a CUDA graph.
+        config.set_flag(library.BuilderFlag.REQUIRE_USER_ALLOCATION)
     else:
         timings = cache_folder() / f'timing-{library.__version__}-{"-".join(capabilities)}.cache'
         known = timings.read_bytes() if timings.is_file() else b''
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
-    plan = builder.build_serialized_network(network, config)
+    # In a thread of its own: Ctrl-C reaches the main thread alone, and raised in TensorRT's calls
+    # of the logger or the monitor it would be lost.
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            plan = thread.submit(builder.build_serialized_network, network, config).result()
+        except KeyboardInterrupt:
+            monitor.cancel()
+            raise
     if plan is None:
-        raise EngineUnavailable(f'{library_name(library)} cannot build the graph: {_last(errors)}')
+        raise EngineUnavailable(f'{library_name(library)} cannot build the graph: {errors.last()}')
     if timings is not None:
         write_atomically(timings, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
@@ -126,41 +145,13 @@ def _prepared(graph: bytes) -> bytes:
 def _set_capabilities(library: Any, config: Any, capabilities: Sequence[str]) -> None:
     config.num_compute_capabilities = len(capabilities)
     for index, capability in enumerate(capabilities):
-        known = getattr(library.ComputeCapability, f'SM{capability.replace(".", "")}', None)
-        if known is None:
-            raise EngineUnavailable(
-                f'{library_name(library)} knows no GPU of compute capability {capability}')
-        config.set_compute_capability(known, index)
+        config.set_compute_capability(rtx_target(library, capability), index)
 
 
-def _logger(library: Any, errors: list[str]) -> Any:
-    class Logger(library.ILogger):
-        def __init__(self) -> None:
-            library.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (library.ILogger.ERROR, library.ILogger.INTERNAL_ERROR):
-                errors.append(message)
-    return Logger()
-
-
-def _monitor(library: Any, progress: Progress) -> Any:
-    class Monitor(library.IProgressMonitor):
-        def __init__(self) -> None:
-            library.IProgressMonitor.__init__(self)
-            self.steps: dict[str, int] = {}
-
-        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            self.steps[phase] = steps
-
-        def step_complete(self, phase: str, step: int) -> bool:
-            progress(phase, step + 1, self.steps[phase])
-            return True  # go on
-
-        def phase_finish(self, phase: str) -> None:
-            del self.steps[phase]
-    return Monitor()
-
-
-def _last(errors: list[str]) -> str:
-    return ' '.join(errors[-1].split())[:300] if errors else 'it gave no reason'
+def rtx_target(library: Any, capability: str) -> Any:
+    """Give TensorRT-RTX's value for a compute capability; `EngineUnavailable` if it has none."""
+    known = getattr(library.ComputeCapability, f'SM{capability.replace(".", "")}', None)
+    if known is None:
+        raise EngineUnavailable(
+            f'{library_name(library)} knows no GPU of compute capability {capability}')
+    return known

@@ -8,22 +8,28 @@ import ctypes
 import ctypes.util
 import glob
 import sysconfig
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deltaworld_ros.engine.interface import EngineUnavailable
+from deltaworld_ros.engine.interface import EngineUnavailable, OutOfDeviceMemory
 
-_TO_DEVICE, _TO_HOST = 1, 2
+# Values of enumerations in driver_types.h.
+_TO_DEVICE, _TO_HOST, _ON_DEVICE = 1, 2, 3
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
+_STREAM_NON_BLOCKING = 1
+_CAPTURE_THREAD_LOCAL = 1
+_ERROR_MEMORY_ALLOCATION = 2
 
 
 class Cuda:
     """
     The first GPU: its memory and one stream, on which everything happens in order.
 
-    Raise `EngineUnavailable` where there is no CUDA runtime or no GPU.
+    Raise `EngineUnavailable` where there is no CUDA runtime or no GPU, and `OutOfDeviceMemory`
+    where memory runs out.
     """
 
     def __init__(self) -> None:
@@ -33,7 +39,8 @@ class Cuda:
         if count.value == 0:
             raise EngineUnavailable('this machine has no CUDA GPU')
         self._stream = ctypes.c_void_p()
-        self._call('cudaStreamCreate', ctypes.byref(self._stream))
+        # A stream that waits for the default one could not be captured beside other users of it.
+        self._call('cudaStreamCreateWithFlags', ctypes.byref(self._stream), _STREAM_NON_BLOCKING)
 
     @property
     def stream(self) -> int:
@@ -80,6 +87,44 @@ class Cuda:
         """Copy from the device to a contiguous array, complete after `synchronize`."""
         self._copy(array.ctypes.data, address, array.nbytes, _TO_HOST)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy `size` bytes from one address on the device to another."""
+        self._copy(target, source, size, _ON_DEVICE)
+
+    def capture(self, enqueue: Callable[[], None]) -> int:
+        """
+        Record what `enqueue` puts on the stream as a CUDA graph, without running it.
+
+        Give the handle for `launch`. Raise `EngineUnavailable`, or what `enqueue` raises, where
+        that fails; the stream is then as before.
+        """
+        self._call('cudaStreamBeginCapture', self._stream, _CAPTURE_THREAD_LOCAL)
+        graph = ctypes.c_void_p()
+        try:
+            enqueue()
+        except BaseException:
+            # The error that ends a broken capture says less than the one that broke it.
+            self._library.cudaStreamEndCapture(self._stream, ctypes.byref(graph))
+            self._library.cudaGetLastError()
+            raise
+        self._call('cudaStreamEndCapture', self._stream, ctypes.byref(graph))
+        executable = ctypes.c_void_p()
+        try:
+            # cudaGraphInstantiate has other parameters in CUDA 11 than in CUDA 12.
+            self._call('cudaGraphInstantiateWithFlags', ctypes.byref(executable), graph,
+                       ctypes.c_ulonglong(0))
+        finally:
+            self._call('cudaGraphDestroy', graph)
+        return executable.value or 0
+
+    def launch(self, graph: int) -> None:
+        """Run a captured graph on the stream."""
+        self._call('cudaGraphLaunch', ctypes.c_void_p(graph), self._stream)
+
+    def free_graph(self, graph: int) -> None:
+        """Free a captured graph."""
+        self._call('cudaGraphExecDestroy', ctypes.c_void_p(graph))
+
     def synchronize(self) -> None:
         """Wait until the stream is done."""
         self._call('cudaStreamSynchronize', self._stream)
@@ -95,8 +140,11 @@ class Cuda:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status != 0:
+            # The runtime remembers the error, and others would take it for theirs.
+            self._library.cudaGetLastError()
             text = self._library.cudaGetErrorString(status).decode()
-            raise EngineUnavailable(f'{name}: {text} (CUDA error {status})')
+            kind = OutOfDeviceMemory if status == _ERROR_MEMORY_ALLOCATION else EngineUnavailable
+            raise kind(f'{name}: {text} (CUDA error {status})')
 
 
 def _load() -> ctypes.CDLL:

@@ -1,0 +1,133 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decode fewer futures at once where the device has too little memory for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.engine.interface import Engine, Features, OutOfDeviceMemory
+
+_EACH_FUTURE = ('labels', 'depth', 'future_features')
+_FUSED = ('fused_labels', 'fused_depth', 'confidence')
+# What ONNX Runtime, cuDNN, cuBLAS, TensorRT and CUDA say: each raises an error of its own type.
+_OUT_OF_MEMORY_TEXTS = (
+    'failed to allocate memory', 'out of memory', 'outofmemory', 'cuda failure 2:',
+    'status_alloc_failed')
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether an engine failed for want of memory, which a smaller batch may get around."""
+    # torch.cuda.OutOfMemoryError by its name: this module must not import torch.
+    if isinstance(error, (OutOfDeviceMemory, MemoryError)) or \
+            type(error).__name__ == 'OutOfMemoryError':
+        return True
+    text = str(error).lower()
+    return any(known in text for known in _OUT_OF_MEMORY_TEXTS)
+
+
+class DecodeBatches:
+    """
+    An engine that decodes all futures at once until its device runs out of memory.
+
+    Then it halves their number until that works, keeps to it, and says so in one line of `log`.
+    The outputs are the same. Where one future is too much, the engine's error passes through.
+    """
+
+    def __init__(self, engine: Engine, manifest: Manifest, log: Callable[[str], None]) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._manifest = manifest
+        self._log = log
+        self._most: int | None = None  # futures at once; None while all of them fit
+
+    def observe(
+            self, image: NDArray[np.uint8], previous: Features | None,
+    ) -> tuple[Features, NDArray[np.float32], NDArray[np.float32]]:
+        """See `Engine.observe`."""
+        return self._engine.observe(image, previous)
+
+    def rollout(
+            self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
+            rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """See `Engine.rollout`."""
+        return self._engine.rollout(tokens, rotary_cos, rotary_sin, noise)
+
+    def decode(
+            self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
+            outputs: Sequence[str],
+    ) -> dict[str, NDArray[Any]]:
+        """See `Engine.decode`."""
+        most = min(self._most or len(tokens), len(tokens))
+        shortage = ''
+        while True:
+            try:
+                maps = self._decode(features, tokens, weights, outputs, most)
+            except Exception as error:
+                if most == 1 or not is_out_of_memory(error):
+                    raise
+                shortage = ' '.join(str(error).split())[:200]
+                most = (most + 1) // 2
+            else:
+                if shortage:
+                    self._most = most
+                    self._log(f'{self.name}: too little memory to decode {len(tokens)} futures '
+                              f'at once; {most} at a time from now on ({shortage})')
+                return maps
+
+    def features_to_host(self, features: Features) -> NDArray[np.float32]:
+        """See `Engine.features_to_host`."""
+        return self._engine.features_to_host(features)
+
+    def features_from_host(self, array: NDArray[np.float32]) -> Features:
+        """See `Engine.features_from_host`."""
+        return self._engine.features_from_host(array)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._engine.close()
+
+    def _decode(
+            self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
+            outputs: Sequence[str], most: int,
+    ) -> dict[str, NDArray[Any]]:
+        """Decode at most `most` futures at once."""
+        if most >= len(tokens):
+            return self._engine.decode(features, tokens, weights, outputs)
+        fused = any(name in outputs for name in _FUSED)
+        kept = [name for name in _EACH_FUTURE if name in outputs
+                or (name == 'labels' and 'confidence' in outputs)]
+        needed = {*kept, 'future_features'} if fused else {*kept}
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in kept}
+        mean: Any = 0.0
+        for start in range(0, len(tokens), most):
+            chosen = slice(start, start + most)
+            part = self._engine.decode(features, tokens[chosen], weights[chosen], sorted(needed))
+            if fused:
+                mean = mean + np.tensordot(weights[chosen], part['future_features'], axes=1)
+            for name in kept:
+                parts[name].append(part[name])
+        maps = {name: np.concatenate(values) for name, values in parts.items()}
+        if fused:
+            maps |= self._fused(features, mean.astype(np.float32))
+        if 'confidence' in outputs:
+            agrees = maps['labels'] == maps['fused_labels'][1:]
+            share = np.tensordot(weights, agrees.astype(np.float32), axes=1)
+            maps['confidence'] = np.concatenate([np.ones_like(share[:1]), share])
+        return {name: maps[name] for name in outputs}
+
+    def _fused(self, features: Features, means: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Put the heads on the present (entry 0) and on the mean features (S, N, D)."""
+        # The decode graph does so with the features it is given; its one future is of no use here.
+        tokens = np.zeros((1, len(means), self._manifest.token_size), np.float32)
+        one = np.ones(1, np.float32)
+        names = ('fused_labels', 'fused_depth')
+        entries = [self._engine.decode(frame, tokens, one, names) for frame in (
+            features, *(self._engine.features_from_host(mean) for mean in means))]
+        return {name: np.stack([entry[name][0] for entry in entries]) for name in names}
