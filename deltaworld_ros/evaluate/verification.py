@@ -30,11 +30,21 @@ def _verify(name: str, bundle: Bundle, threads: int) -> EngineResult:
         engine = ENGINES[name](bundle, threads)
     except EngineUnavailable as error:
         return EngineResult(name, 'not here', str(error))
+    # Engines fail in their own ways (libraries, drivers, memory): the others are still checked.
+    except Exception as error:
+        return _failed(name, error)
     try:
         report = check_parity(engine, bundle)
+    except Exception as error:
+        return _failed(engine.name, error)
     finally:
         engine.close()
     return EngineResult(engine.name, 'correct' if report.passed else 'wrong', str(report))
+
+
+def _failed(name: str, error: Exception) -> EngineResult:
+    return EngineResult(
+        name, 'failed', f'{type(error).__name__}: {" ".join(str(error).split())[:300]}')
 
 
 def describe_bundle(bundle: Bundle) -> dict[str, Any]:
