@@ -31,7 +31,8 @@ MADE := $(VENV)/.made-$(MODE)
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: install develop train demo test lint clean gpu gpu-test gpu-train gpu-benchmark
+.PHONY: install develop train demo test lint clean gpu gpu-test gpu-train \
+	gpu-benchmark
 
 install: $(RUNTIME)  ## what the node, the demo and the evaluation need (no torch)
 
@@ -108,31 +109,39 @@ $(DEVELOPMENT): $(RUNTIME)
 
 COMMA := ,
 
-# These three need an NVIDIA GPU with its driver, and a package that .venv does not have yet.
-gpu-test gpu-benchmark: package = onnxruntime-gpu
-gpu-test gpu-benchmark: check = import onnxruntime; \
-	assert "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-gpu-train: package = torch (a CUDA build)
-gpu-train: check = import torch; assert torch.cuda.is_available()
+# These three run on a machine with an NVIDIA GPU and need nothing but Python there (see
+# scripts/gpu_python). Each makes its own data.
+GPU_PYTHON := PYTHON=$(PYTHON) scripts/gpu_python
+RESULTS := benchmarks/results
 
 gpu:
 	@nvidia-smi > /dev/null 2>&1 || { \
 		echo 'make: this needs an NVIDIA GPU with a working driver (nvidia-smi)'; exit 1; }
 
-gpu-test: gpu $(DEVELOPMENT)
-	@$(require_package)
-	$(VENV)/bin/python -m pytest -m gpu
+gpu-test: gpu  ## the GPU tests, and the golden outputs on every engine of the machine
+	mkdir -p $(RESULTS)
+	$(GPU_PYTHON) -m pytest -m gpu test/test_gpu.py
+	$(GPU_PYTHON) -m deltaworld_ros.cli bundle verify street-lite0 --json $(RESULTS)/verify.json
 
-gpu-benchmark: gpu $(RUNTIME)
-	@$(require_package)
-	$(VENV)/bin/deltaworld benchmark --engine onnxruntime-cuda
+gpu-benchmark: gpu  ## every engine with the shipped bundle and with ViT-B, in benchmarks/results
+	$(GPU_PYTHON) benchmarks/gpu_forecast.py --output $(RESULTS)
 
-gpu-train: gpu $(DEVELOPMENT) $(CLIPS)
-	@$(require_package)
-	$(VENV)/bin/deltaworld train bundle --recipe street-gpu --videos $(CLIPS) --output runs/street-gpu
+# street-gpu also trains on dashcam clips from the registry; street-gpu-rendered needs none.
+RECIPE ?= $(if $(wildcard gpu-wheels),street-gpu-rendered,street-gpu)
+VIDEOS = $(if $(filter street-gpu,$(RECIPE)),$(CLIPS))
 
-define require_package
-$(VENV)/bin/python -c '$(check)' 2> /dev/null || { \
-	echo 'make $@ needs $(package): .venv/bin/pip install --force-reinstall' \
-		'$(firstword $(package))'; exit 1; }
-endef
+gpu-train: gpu $(VIDEOS)  ## the recipe $(RECIPE), from rendering to the bundle, in runs/
+	.ci/install_egl
+	$(GPU_PYTHON) -m deltaworld_ros.cli train bundle --recipe $(RECIPE) \
+		$(if $(VIDEOS),--videos $(VIDEOS)) --output runs/$(RECIPE)
+
+# For a GPU machine without a network, whose own Python has a CUDA build of torch: copy gpu-wheels/
+# beside the Makefile. GPU_PYTHON_VERSION is that Python's.
+GPU_PYTHON_VERSION ?= 3.12
+
+gpu-wheels: $(MADE)
+	$(PIP) download --quiet --no-deps --only-binary=:all: --dest $@ --constraint constraints.txt \
+		--implementation cp --python-version $(GPU_PYTHON_VERSION) \
+		$(foreach tag,2_28_x86_64 2_17_x86_64,--platform manylinux_$(tag)) \
+		--platform manylinux2014_x86_64 --platform manylinux1_x86_64 \
+		--requirement scripts/gpu_wheels.txt

@@ -115,7 +115,7 @@ def read_manifest(path: Path) -> Manifest:
         manifest = Manifest(**data)
     except ValidationError as error:
         raise UserError(f'{path}: {_validation_text(error)}') from None
-    problem = _inconsistency(manifest) or _files_problem(manifest.files)
+    problem = inconsistency(manifest) or _files_problem(manifest.files)
     if problem:
         raise UserError(f'{path}: {problem}')
     return manifest
@@ -132,7 +132,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
         entry.name: sha256_of(entry) for entry in sorted(folder.iterdir())
         if entry.is_file() and entry.name != MANIFEST_NAME and _FILE_NAME.fullmatch(entry.name)}
     written = Manifest(**{**_as_dict(manifest), 'files': files})
-    problem = _inconsistency(written) or _files_problem(files)
+    problem = inconsistency(written) or _files_problem(files)
     if problem:
         raise UserError(f'{folder / MANIFEST_NAME}: {problem}')
     data = _as_dict(written)
@@ -159,7 +159,7 @@ def _as_dict(manifest: Manifest) -> dict[str, Any]:
     return result
 
 
-def _inconsistency(manifest: Manifest) -> str | None:
+def inconsistency(manifest: Manifest) -> str | None:
     """Say which values contradict each other, or None."""
     if not manifest.rotary_frequencies or not all(
             math.isfinite(value) and value > 0 for value in manifest.rotary_frequencies):

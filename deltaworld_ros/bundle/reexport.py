@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export networks anew: in another precision, size or number of steps (needs torch)."""
+"""Export networks anew: in another precision or size, with other leads (needs torch)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deltaworld_ros.bundle.convert import fit_to_size, own_size
 from deltaworld_ros.bundle.converted_bundle import NETWORKS_NAME, bundle_networks
 from deltaworld_ros.bundle.export import export_bundle
 from deltaworld_ros.bundle.load import Bundle, load_bundle
-from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.bundle.manifest import Manifest, inconsistency
 from deltaworld_ros.bundle.precision import Precision
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.dinov3 import PATCH
@@ -69,6 +69,10 @@ def export_again(
         manifest = Manifest(**values)
     except ValidationError as error:
         raise UserError(f'{bundle.path}: {" ".join(str(error).split())[:300]}') from None
+    # Told before the export, which takes minutes.
+    problem = inconsistency(manifest)
+    if problem:
+        raise UserError(f'{folder}: {problem}')
     with np.load(bundle.file('golden.npz'), allow_pickle=False) as golden:
         frames, stamps = golden['frames'], golden['stamps']
     frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)

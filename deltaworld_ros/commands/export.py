@@ -19,14 +19,16 @@ from rich.table import Table
 
 from deltaworld_ros.commands.shared import (
     BundleOption,
-    FuturesOption,
     JsonOption,
-    SamplesOption,
     make_folders,
     note,
     write_json,
 )
 from deltaworld_ros.errors import UserError
+
+# What the manifest and the dynamic axes of the graphs allow.
+RANGES = {'num_samples': (1, 65536), 'num_futures': (1, 256), 'steps': (1, 64),
+          'stride': (0.01, 60.0)}
 
 
 class PrecisionChoice(str, Enum):
@@ -46,13 +48,19 @@ def export(
     bundle: BundleOption = 'street-lite0',
     size: Annotated[str | None, typer.Option(
         help='Image size WIDTHxHEIGHT in multiples of 16 pixels.')] = None,
-    samples: SamplesOption = None,
-    futures: FuturesOption = None,
-    steps: Annotated[int | None, typer.Option(min=1, max=64, help='Steps to forecast.')] = None,
+    samples: Annotated[int | None, typer.Option(
+        help="Futures to sample, 1 to 65536; default: the bundle's number.")] = None,
+    futures: Annotated[int | None, typer.Option(
+        help="Futures to choose and decode, 1 to 256; default: the bundle's number.")] = None,
+    steps: Annotated[int | None, typer.Option(
+        help="Leads to forecast, 1 to 64; default: the bundle's number.")] = None,
+    stride: Annotated[float | None, typer.Option(
+        help='Seconds between frames and between leads, 0.01 to 60; the predictor must have been '
+             "trained for it; default: the bundle's.")] = None,
     json_path: JsonOption = None,
 ) -> None:
     """
-    Export networks anew, in another precision or size (needs the extra `train`).
+    Export networks anew: precision, size, leads, futures (needs the extra `train`).
 
     For a file of networks, --bundle describes them. Reports how far each layer group is from
     float32, and fails where the result misses the golden outputs.
@@ -71,8 +79,15 @@ def export(
     pixels = re.fullmatch(r'(\d{1,5})x(\d{1,5})', size) if size else None
     if size and not pixels:
         raise UserError(f'--size {size}: must be WIDTHxHEIGHT in pixels, such as 512x512')
+    changes = {'num_samples': samples, 'num_futures': futures, 'steps': steps,
+               'stride': stride}
+    for name, (least, most) in RANGES.items():
+        value = changes[name]
+        # Written so that NaN is refused.
+        if value is not None and not least <= value <= most:
+            option = name.removeprefix('num_')
+            raise UserError(f'--{option} {value}: must be {least:g} to {most:g}')
     loaded, described = find_networks(networks, bundle)
-    changes = {'num_samples': samples, 'num_futures': futures, 'steps': steps}
     note(f'Exporting in {precision.value}; this takes minutes')
     with warnings.catch_warnings():
         # The exporter warns of its own insides.

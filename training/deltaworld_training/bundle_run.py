@@ -24,7 +24,6 @@ from deltaworld_training.data.extractor import FeatureExtractor, export_levels, 
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.data.store_data import encoded_store
 from deltaworld_training.data.street_clips import StreetClips
-from deltaworld_training.data.video_clips import VideoClips
 from deltaworld_training.recipe import Recipe
 from deltaworld_training.stage_run import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
@@ -91,6 +90,8 @@ class BundleRun:
             TRAIN_SEEDS.start + data.street_first, data.street_clips, data.clip_frames, stride,
             self.size)]
         if self.video_paths:
+            # Only videos need their decoder.
+            from deltaworld_training.data.video_clips import VideoClips
             sources.append(VideoClips(
                 self.video_paths, data.video_clips, data.clip_frames, stride, self.size,
                 self.recipe.seed))
