@@ -20,8 +20,8 @@ class Tokenizer(Protocol):
     def encode(self, previous: Tensor, current: Tensor) -> Tensor:
         """Encode features (B, N, D) of two frames as delta tokens (B, Dz)."""
 
-    def encode_anchor(self, current: Tensor) -> Tensor:
-        """Encode features (B, N, D) against the black frame as anchor tokens (B, Dz)."""
+    def encode_with_anchor(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode features (B, N, D) as delta tokens and as anchor tokens, each (B, Dz)."""
 
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:
         """Decode tokens (B, Dz) on previous features to features (B, N, D)."""
@@ -39,11 +39,7 @@ class ObserveGraph(nn.Module):
     def forward(self, image: Tensor, previous_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map images (B, h, w, 3) uint8 and features (B, N, D); see the class."""
         features = self.backbone(image.permute(0, 3, 1, 2))
-        return (
-            features,
-            self.tokenizer.encode(previous_features, features),
-            self.tokenizer.encode_anchor(features),
-        )
+        return features, *self.tokenizer.encode_with_anchor(previous_features, features)
 
 
 class RolloutGraph(nn.Module):
