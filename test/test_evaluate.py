@@ -364,3 +364,12 @@ def test_baselines_of_the_wrong_shape_are_refused(tmp_path):
     np.savez(folder / 'baselines.npz', blur=np.zeros((3, 8, 3, 3)))
     with pytest.raises(UserError, match='lacks mean_token'):
         load_baselines(broken)
+
+
+def test_settle_leaves_out_the_first_seconds_of_each_context(engine, bundle, tmp_path):
+    path = write_drive(tmp_path / 'bag', drive(bundle))
+    # At 10 Hz frame 5 is the first with a context, at 0.5 s; frame 9 is the first after 0.9 s.
+    assert evaluate(engine, bundle, path)['forecasts'] == 20 - 5 - 6
+    assert evaluate(engine, bundle, path, settle=0.9)['forecasts'] == 20 - 9 - 6
+    # The second bag begins a context of its own.
+    assert evaluate(engine, bundle, path, path, settle=0.9)['forecasts'] == 2 * (20 - 9 - 6)

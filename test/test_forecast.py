@@ -52,9 +52,10 @@ class Recorder:
         self.rollouts.append(arguments)
         return self.engine.rollout(*arguments)
 
-    def decode(self, features: Any, tokens: Any, weights: Any, outputs: Sequence[str]) -> Any:
+    def decode(self, features: Any, tokens: Any, weights: Any, outputs: Sequence[str],
+               leads: Sequence[int] | None = None) -> Any:
         self.decoded.append(outputs)
-        return self.engine.decode(features, tokens, weights, outputs)
+        return self.engine.decode(features, tokens, weights, outputs, leads)
 
     def features_to_host(self, features: Any) -> np.ndarray:
         return self.engine.features_to_host(features)

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from deltaworld_ros.bundle.graphs import graph_modules
+from deltaworld_ros.bundle.lead_outputs import lead_outputs
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
 from deltaworld_ros.bundle.precision import Precision, typed_networks
 from deltaworld_ros.model.networks import Networks
@@ -101,9 +102,10 @@ def _export_graph(
     module: nn.Module, name: str, manifest: Manifest, path: Path, half_weights: bool,
 ) -> None:
     inputs, dynamic = _example(name, manifest)
+    inner = lead_outputs(manifest.steps) if name == 'decode' else []
     torch.onnx.export(
         module, tuple(inputs.values()), path, input_names=list(inputs),
-        output_names=list(OUTPUTS[name]), dynamic_shapes=dynamic, opset_version=OPSET,
+        output_names=[*OUTPUTS[name], *inner], dynamic_shapes=dynamic, opset_version=OPSET,
         dynamo=True, external_data=False, verbose=False)
     graph = onnx.load(path)
     if half_weights:
@@ -113,6 +115,8 @@ def _export_graph(
         node.ClearField('metadata_props')
         node.ClearField('doc_string')
     graph.graph.ClearField('value_info')
+    # Named as outputs only so that the exporter keeps their names.
+    del graph.graph.output[len(OUTPUTS[name]):]
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deltaworld_ros.bundle.lead_outputs import FUTURE_MAPS
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.networks import Networks
@@ -20,8 +21,8 @@ class Tokenizer(Protocol):
     def encode(self, previous: Tensor, current: Tensor) -> Tensor:
         """Encode features (B, N, D) of two frames as delta tokens (B, Dz)."""
 
-    def encode_anchor(self, current: Tensor) -> Tensor:
-        """Encode features (B, N, D) against the black frame as anchor tokens (B, Dz)."""
+    def encode_with_anchor(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode features (B, N, D) as delta tokens and as anchor tokens, each (B, Dz)."""
 
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:
         """Decode tokens (B, Dz) on previous features to features (B, N, D)."""
@@ -39,11 +40,7 @@ class ObserveGraph(nn.Module):
     def forward(self, image: Tensor, previous_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map images (B, h, w, 3) uint8 and features (B, N, D); see the class."""
         features = self.backbone(image.permute(0, 3, 1, 2))
-        return (
-            features,
-            self.tokenizer.encode(previous_features, features),
-            self.tokenizer.encode_anchor(features),
-        )
+        return features, *self.tokenizer.encode_with_anchor(previous_features, features)
 
 
 class RolloutGraph(nn.Module):
@@ -97,35 +94,40 @@ class DecodeGraph(nn.Module):
 
     def forward(
         self, features: Tensor, tokens: Tensor, weights: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """
         Map features (B, N, D), tokens (B, K, S, Dz) and weights (B, K) to all maps.
 
         Returns labels and depth of each future (B, K, S, a, b); labels, depth and confidence of
         the present (entry 0) and of the futures' weighted mean (B, S + 1, a, b); and every
-        future's features (B, K, S, N, D), which only evaluation asks for.
+        future's features (B, K, S, N, D), which only evaluation asks for. After these come the
+        maps of each lead alone (see `bundle.lead_outputs`), of which the first are made.
         """
         batch, futures, steps = tokens.shape[:3]
+        weights = weights[:, :, None, None]
         current = features[:, None].expand(-1, futures, -1, -1).flatten(0, 1)
+        present_labels, present_depth = self.heads(features)
         decoded = []
+        leads: dict[str, list[Tensor]] = {
+            'labels': [], 'depth': [], 'fused_labels': [present_labels],
+            'fused_depth': [present_depth], 'confidence': [torch.ones_like(present_depth)]}
         for step in range(steps):
             current = self.tokenizer.decode(tokens[:, :, step].flatten(0, 1), current)
-            decoded.append(current)
-        future = torch.stack(decoded, dim=1).unflatten(0, (batch, futures))
-        mean = (future * weights[:, :, None, None, None]).sum(1)
-        fused = torch.cat([features[:, None], mean], dim=1)
-
-        labels, depth = self.heads(future.flatten(0, 2))
-        fused_labels, fused_depth = self.heads(fused.flatten(0, 1))
-        labels = labels.unflatten(0, (batch, futures, steps))
-        fused_labels = fused_labels.unflatten(0, (batch, steps + 1))
-        agrees = (labels == fused_labels[:, None, 1:]).to(weights.dtype)
-        share = (agrees * weights[:, :, None, None, None]).sum(1)
-        confidence = torch.cat([torch.ones_like(share[:, :1]), share], dim=1)
-        return (
-            labels, depth.unflatten(0, (batch, futures, steps)),
-            fused_labels, fused_depth.unflatten(0, (batch, steps + 1)), confidence, future,
-        )
+            future = current.unflatten(0, (batch, futures))
+            labels, depth = (
+                maps.unflatten(0, (batch, futures)) for maps in self.heads(current))
+            fused_labels, fused_depth = self.heads((future * weights).sum(1))
+            agrees = (labels == fused_labels[:, None]).to(weights.dtype)
+            decoded.append(future)
+            for name, value in zip(
+                    leads, (labels, depth, fused_labels, fused_depth, (agrees * weights).sum(1)),
+                    strict=True):
+                leads[name].append(value)
+        # Each future's maps have their leads after the futures, all others after the batch.
+        joined = [torch.stack(maps, dim=2 if name in FUTURE_MAPS else 1)
+                  for name, maps in leads.items()]
+        return (*joined, torch.stack(decoded, dim=2),
+                *(value for maps in leads.values() for value in maps))
 
 
 def graph_modules(networks: Networks, manifest: Manifest) -> dict[str, nn.Module]:

@@ -61,14 +61,14 @@ class DecodeBatches:
 
     def decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
-            outputs: Sequence[str],
+            outputs: Sequence[str], leads: Sequence[int] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """See `Engine.decode`."""
         most = min(self._most or len(tokens), len(tokens))
         shortage = ''
         while True:
             try:
-                maps = self._decode(features, tokens, weights, outputs, most)
+                maps = self._decode(features, tokens, weights, outputs, leads, most)
             except Exception as error:
                 if most == 1 or not is_out_of_memory(error):
                     raise
@@ -95,11 +95,11 @@ class DecodeBatches:
 
     def _decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
-            outputs: Sequence[str], most: int,
+            outputs: Sequence[str], leads: Sequence[int] | None, most: int,
     ) -> dict[str, NDArray[Any]]:
-        """Decode at most `most` futures at once."""
+        """Decode at most `most` futures at once; fewer than all of them for every lead."""
         if most >= len(tokens):
-            return self._engine.decode(features, tokens, weights, outputs)
+            return self._engine.decode(features, tokens, weights, outputs, leads)
         fused = any(name in outputs for name in _FUSED)
         kept = [name for name in _EACH_FUTURE if name in outputs
                 or (name == 'labels' and 'confidence' in outputs)]

@@ -51,12 +51,13 @@ class Engine(Protocol):
 
     def decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
-            outputs: Sequence[str],
+            outputs: Sequence[str], leads: Sequence[int] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """
         Decode futures (K, S, Dz) with weights (K,) from the newest features.
 
         Only `outputs` (names of the decode graph's outputs) are copied back, without batch axis.
+        Of maps, only those of `leads` (0: the present) are sure to hold values; all by default.
         """
         ...
 

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.bundle.lead_outputs import FUTURE_MAPS, lead_output
 from deltaworld_ros.bundle.manifest import GRAPHS
+from deltaworld_ros.engine.cut_graph import cut_graph
 from deltaworld_ros.engine.interface import EngineUnavailable, Features
 
 CPU = 'CPUExecutionProvider'
 CUDA = 'CUDAExecutionProvider'
+# Subscribers come and go; each cut graph holds the decoder's weights once more.
+MOST_CUT_SESSIONS = 3
 
 
 class OnnxRuntimeEngine:
@@ -47,17 +51,18 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         # Idle threads of one graph must not take the cores from the graph that runs.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        self._sessions = {
-            graph: onnxruntime.InferenceSession(
-                str(bundle.file(f'{graph}.onnx')), options, providers=[provider])
-            for graph in GRAPHS}
+        self._open = lambda model: onnxruntime.InferenceSession(
+            model, options, providers=[provider])
+        self._sessions = {graph: self._open(str(bundle.file(f'{graph}.onnx'))) for graph in GRAPHS}
+        self._decode_graph = bundle.file('decode.onnx')
+        self._cut_sessions: dict[tuple[str, ...], Any] = {}
         # Where CUDA's libraries do not load, ONNX Runtime quietly runs on the CPU instead.
         if provider not in self._sessions['observe'].get_providers():
             self.close()
             raise EngineUnavailable(
                 f'onnxruntime could not start {provider}: no usable GPU, or CUDA and cuDNN '
                 'libraries of another version')
-        manifest = bundle.manifest
+        self._manifest = manifest = bundle.manifest
         self._no_features = self.features_from_host(
             np.zeros((manifest.num_patches, manifest.feature_size), np.float32))
 
@@ -89,19 +94,55 @@ class OnnxRuntimeEngine:
 
     def decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
-            outputs: Sequence[str],
+            outputs: Sequence[str], leads: Sequence[int] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """See `Engine.decode`."""
-        binding = self._sessions['decode'].io_binding()
+        """See `Engine.decode`; maps of other leads than `leads` are zero."""
+        if leads is not None:
+            wanted = [(name, lead) for name in outputs for lead in leads
+                      if lead > 0 or name not in FUTURE_MAPS]
+            session = self._cut_session(tuple(lead_output(*one) for one in wanted))
+            if session is not None:
+                parts = self._decode(session, features, tokens, weights,
+                                     [lead_output(*one) for one in wanted])
+                return self._joined(dict(zip(wanted, parts, strict=True)), outputs, len(tokens))
+        maps = self._decode(self._sessions['decode'], features, tokens, weights, outputs)
+        return dict(zip(outputs, maps, strict=True))
+
+    def _decode(self, session: Any, features: Features, tokens: NDArray[np.float32],
+                weights: NDArray[np.float32], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        binding = session.io_binding()
         binding.bind_ortvalue_input('features', features)
         binding.bind_cpu_input('tokens', np.ascontiguousarray(tokens, np.float32)[None])
         binding.bind_cpu_input('weights', np.ascontiguousarray(weights, np.float32)[None])
         for name in outputs:
             binding.bind_output(name, 'cpu')
-        self._sessions['decode'].run_with_iobinding(binding)
-        return {
-            name: value.numpy()[0]
-            for name, value in zip(outputs, binding.get_outputs(), strict=True)}
+        session.run_with_iobinding(binding)
+        return [value.numpy()[0] for value in binding.get_outputs()]
+
+    def _cut_session(self, outputs: tuple[str, ...]) -> Any:
+        """Give the decode graph cut down to these values, or None where it has no such values."""
+        if outputs not in self._cut_sessions:
+            model = cut_graph(self._decode_graph.read_bytes(), outputs)
+            if len(self._cut_sessions) == MOST_CUT_SESSIONS:
+                del self._cut_sessions[next(iter(self._cut_sessions))]
+            self._cut_sessions[outputs] = None if model is None else self._open(model)
+        return self._cut_sessions[outputs]
+
+    def _joined(self, parts: dict[tuple[str, int], NDArray[Any]], outputs: Sequence[str],
+                futures: int) -> dict[str, NDArray[Any]]:
+        """Put the maps of single leads into arrays of the shapes that the whole graph gives."""
+        m = self._manifest
+        maps = {}
+        for name in outputs:
+            leads = (futures, m.steps) if name in FUTURE_MAPS else (m.steps + 1,)
+            kind = np.uint8 if name.endswith('labels') else np.float32
+            maps[name] = np.zeros((*leads, m.map_height, m.map_width), kind)
+        for (name, lead), value in parts.items():
+            if name in FUTURE_MAPS:
+                maps[name][:, lead - 1] = value
+            else:
+                maps[name][lead] = value
+        return maps
 
     def features_to_host(self, features: Features) -> NDArray[np.float32]:
         """See `Engine.features_to_host`."""
@@ -117,4 +158,5 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._sessions.clear()
+        self._cut_sessions.clear()
         self._no_features = None

@@ -130,9 +130,9 @@ class TorchEngine:
 
     def decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
-            outputs: Sequence[str],
+            outputs: Sequence[str], leads: Sequence[int] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """See `Engine.decode`."""
+        """See `Engine.decode`; all leads are computed."""
         maps = self._graphs['decode'].run(
             outputs, features=features, tokens=self._tensor(tokens),
             weights=self._tensor(weights))

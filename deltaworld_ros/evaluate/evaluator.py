@@ -63,18 +63,20 @@ class Evaluator:
     The truth of a forecast is the frame nearest to stamp + lead, at most half a frame interval
     off; a forecast that lacks it at any lead is not scored. `every` forecasts from each n-th frame
     only, `max_forecasts` ends after that many, `moments` of them are kept as pictures, and
-    `queries` replaces the bundle's way of sampling. Of each bag, images from `start` to `end`
-    are read, in seconds after its first one.
+    `queries` replaces the bundle's way of sampling. `settle` leaves out the first seconds of each
+    context, so that bundles with contexts of other lengths are compared on the same moments. Of
+    each bag, images from `start` to `end` are read, in seconds after its first one.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle, *, num_samples: int | None = None,
                  num_futures: int | None = None, seed: int = 0, every: int = 1,
                  max_forecasts: int | None = None, moments: int = 0,
                  queries: Literal['fresh', 'kept'] | None = None,
-                 start: float = 0.0, end: float = math.inf) -> None:
+                 start: float = 0.0, end: float = math.inf, settle: float = 0.0) -> None:
         if not start < end:
             raise UserError(f'start {start:g} s, end {end:g} s: the start must be before the end')
         self._start_ns, self._end_ns = start * 1e9, end * 1e9
+        self._settle_ns = round(settle * 1e9)
         self.problems: list[str] = []
         self._manifest = bundle.manifest
         names = [entry.name for entry in bundle.manifest.classes]
@@ -106,7 +108,7 @@ class Evaluator:
         scales: set[float] = set()
         frames = ready = 0
         scored_before = self._scored
-        first_stamp = 0
+        first_stamp = context_began = 0
         for frame in bag:
             first_stamp = first_stamp or frame.stamp
             if frame.stamp - first_stamp > self._end_ns:
@@ -121,6 +123,8 @@ class Evaluator:
             image = fit.apply(frame.image)
             observed = self._forecaster.observe(
                 image, frame.stamp, source=(frame.image.shape, frame.frame_id))
+            if observed.restarted or frames == 1:
+                context_began = frame.stamp
             if observed.restarted and frames > 1:
                 self._restarts[observed.restarted] += 1
                 self._score_all(self._matcher.end(), first_stamp)
@@ -130,7 +134,8 @@ class Evaluator:
                         self._truth_map(bag, 'depth', fit, frame.depth, np.nan))
             scales.add(seen.scale)
             self._score_all(self._matcher.add_frame(frame.stamp, seen), first_stamp)
-            if self._forecaster.ready and not self.finished:
+            settled = frame.stamp - context_began >= self._settle_ns
+            if self._forecaster.ready and settled and not self.finished:
                 if ready % self._every == 0:
                     self._matcher.add_forecast(frame.stamp, _Made(self._sample(), seen))
                 ready += 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaworld_ros.bundle import Manifest
+from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS
 from deltaworld_ros.engine import Engine, Features
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.context import ContextChain, Link
 from deltaworld_ros.forecast.rotary import relative_times, time_tables
 from deltaworld_ros.forecast.selection import check_counts, select_futures
-
-_FUSED = ('fused_labels', 'fused_depth', 'confidence')
-_FUTURES = ('labels', 'depth')
 
 
 @dataclass(frozen=True)
@@ -114,12 +112,17 @@ class Forecaster:
         """Give the newest frame's features as the engine keeps them."""
         return self._newest().features
 
-    def forecast(self, *, futures: bool = True) -> Forecast:
-        """Forecast from the newest frame; `futures` asks for each future's maps too."""
+    def forecast(self, *, futures: bool = True, leads: Sequence[int] | None = None) -> Forecast:
+        """
+        Forecast from the newest frame; `futures` asks for each future's maps too.
+
+        Only the maps of `leads` (places in `Forecast.leads`) are sure to hold values; all by
+        default.
+        """
         tokens, weights, timings = self.sample_futures()
         started = time.perf_counter()
-        maps = self._engine.decode(
-            self.features, tokens, weights, _FUSED + _FUTURES if futures else _FUSED)
+        outputs = FUSED_MAPS + FUTURE_MAPS if futures else FUSED_MAPS
+        maps = self._engine.decode(self.features, tokens, weights, outputs, leads)
         timings['decode'] = _milliseconds_since(started)
         return self._result(maps, (0.0, *self._manifest.leads), weights, timings)
 
@@ -129,11 +132,12 @@ class Forecaster:
         weights = np.ones(1, np.float32)
         started = time.perf_counter()
         maps = self._engine.decode(
-            self.features, np.zeros((1, m.steps, m.token_size), np.float32), weights, _FUSED)
+            self.features, np.zeros((1, m.steps, m.token_size), np.float32), weights, FUSED_MAPS,
+            (0,))
         timings = {'observe': self._observe_ms, 'rollout': 0.0, 'select': 0.0,
                    'decode': _milliseconds_since(started)}
         return self._result(
-            {name: maps[name][:1] for name in _FUSED}, (0.0,), weights, timings)
+            {name: maps[name][:1] for name in FUSED_MAPS}, (0.0,), weights, timings)
 
     def sample_futures(
             self, num_samples: int | None = None, num_futures: int | None = None,

@@ -127,6 +127,10 @@ class CompactDeltaTok(nn.Module):
         """Encode features (B, N, D) against the black frame as anchor tokens (B, token size)."""
         return self.anchor_code.encode(self.patchify(current).mean(2))
 
+    def encode_with_anchor(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode features (B, N, D) as delta and as anchor tokens, each (B, token size)."""
+        return self.encode(previous, current), self.encode_anchor(current)
+
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:
         """Decode tokens (B, token size) on the previous features (B, N, D)."""
         before = self.patchify(previous)

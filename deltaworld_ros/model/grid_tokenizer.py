@@ -36,6 +36,14 @@ class GridDeltaTok(DeltaTok):
         """Encode features (B, N, D) against the black frame as anchor tokens (B, D)."""
         return self.encode(self.black.expand_as(current), current)
 
+    def encode_with_anchor(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode features (B, N, D) as delta and as anchor tokens, in one pass of both pairs."""
+        before = torch.stack([previous, self.black.expand_as(current)], dim=1)
+        tokens = self.encode(
+            before.flatten(0, 1), current[:, None].expand_as(before).flatten(0, 1))
+        delta, anchor = tokens.unflatten(0, (-1, 2)).unbind(1)
+        return delta, anchor
+
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:  # type: ignore[override]
         """Decode tokens (B, D) on the previous features (B, N, D) to features (B, N, D)."""
         return super().decode(token, previous, self.grid)

@@ -123,11 +123,12 @@ class FrameProcessor:
         self._statistics.accepted(observed.fill)
 
     def _forecast(self, wanted: set[Topic]) -> Forecast | None:
-        """Run the graphs that the wanted topics need, and no others."""
+        """Run the graphs, and of the decoder the leads, that the wanted topics need."""
         ahead = {name for lead, name in wanted if lead > 0}
         if ahead and self._forecaster.ready:
             futures = any(name.startswith('future') or name == 'view' for name in ahead)
-            forecast = self._forecaster.forecast(futures=futures)
+            forecast = self._forecaster.forecast(
+                futures=futures, leads=sorted({lead for lead, _ in wanted}))
         elif any(lead == 0 for lead, _ in wanted):
             forecast = self._forecaster.present()
         else:

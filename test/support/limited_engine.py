@@ -32,11 +32,12 @@ class LimitedEngine(OnnxRuntimeEngine):
         self.error = error
         self.calls: list[int] = []
 
-    def decode(self, features: Any, tokens: Any, weights: Any, outputs: Any) -> Any:
+    def decode(self, features: Any, tokens: Any, weights: Any, outputs: Any,
+               leads: Any = None) -> Any:
         self.calls.append(len(tokens))
         if len(tokens) > self.most:
             raise self.error()
-        return super().decode(features, tokens, weights, outputs)
+        return super().decode(features, tokens, weights, outputs, leads)
 
 
 class FadingEngine(LimitedEngine):

@@ -20,7 +20,8 @@ from deltaworld_training.stages.predictor import NOISE_STD
 
 # The part that each stage trains, and where its settings give the sizes.
 PARTS = {
-    'tokenizer': ('tokenizer',), 'predictor': ('world',), 'heads': ('segmentation', 'depth')}
+    'tokenizer': ('tokenizer',), 'decoder': ('tokenizer',), 'predictor': ('world',),
+    'heads': ('segmentation', 'depth')}
 
 
 def network_sizes(recipe: Recipe) -> dict[str, dict[str, Any]]:

@@ -65,6 +65,19 @@ def tokenizer(
 
 
 @app.command(context_settings=FORWARDED)
+def decoder(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'distill-decoder',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Distil the decoder of a run's tokenizer into fewer layers; more options go to Lightning.
+
+    Example: deltaworld train decoder --output runs/street --model.tokenizer.decoder_layers=1
+    """
+    _train('decoder', context.args, output, recipe, stage, videos)
+
+
+@app.command(context_settings=FORWARDED)
 def predictor(
     context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
     stage: StageOption = None, videos: VideosOption = None,

@@ -19,6 +19,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 
 from deltaworld_ros.errors import UserError
 from deltaworld_training.recipe import Recipe
+from deltaworld_training.stages.decoder import DecoderStage
 from deltaworld_training.stages.heads import HeadsStage
 from deltaworld_training.stages.parts import save_parts
 from deltaworld_training.stages.pictures import SamplePictures
@@ -27,7 +28,9 @@ from deltaworld_training.stages.predictor import PredictorStage
 from deltaworld_training.stages.progress import StageProgress
 from deltaworld_training.stages.tokenizer import TokenizerStage
 
-STAGES = {'tokenizer': TokenizerStage, 'predictor': PredictorStage, 'heads': HeadsStage}
+STAGES = {
+    'tokenizer': TokenizerStage, 'decoder': DecoderStage, 'predictor': PredictorStage,
+    'heads': HeadsStage}
 # What Lightning warns of and what is meant to be so.
 EXPECTED = (
     'LeafSpec', 'eval mode at the start of training', 'does not have many workers',

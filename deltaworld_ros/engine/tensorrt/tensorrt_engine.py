@@ -73,9 +73,9 @@ class TensorRTEngine:
 
     def decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
-            outputs: Sequence[str],
+            outputs: Sequence[str], leads: Sequence[int] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """See `Engine.decode`."""
+        """See `Engine.decode`; all leads are computed."""
         return self._graphs['decode'].run(
             {'features': features, 'tokens': tokens[None], 'weights': weights[None]}, outputs)
 
