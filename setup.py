@@ -78,6 +78,16 @@ setup(
         'train': train,
         # onnx prepares the graphs; TensorRT-RTX takes the place of TensorRT where it is installed.
         'tensorrt': ['tensorrt>=10.3', 'onnx>=1.16'],
+        # INT8 at export: what NVIDIA ModelOpt needs on the CPU. Its own extra brings CUDA.
+        'quantise': [
+            'nvidia-modelopt>=0.47',
+            'onnx-graphsurgeon>=0.6',
+            'onnxconverter-common>=1.16',
+            'onnxslim>=0.1.98',
+            'lief>=1.0',
+            'cppimport>=26.4',
+            'ml-dtypes>=0.5',
+        ],
         'dev': [
             'pytest>=8.0',
             'pytest-timeout>=2.3',

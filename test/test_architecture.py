@@ -32,7 +32,7 @@ TORCH_MODULES = {
     'deltaworld_ros.bundle.convert', 'deltaworld_ros.bundle.converted_bundle',
     'deltaworld_ros.bundle.export', 'deltaworld_ros.bundle.graphs',
     'deltaworld_ros.bundle.precision', 'deltaworld_ros.bundle.precision_report',
-    'deltaworld_ros.bundle.reexport',
+    'deltaworld_ros.bundle.quantise', 'deltaworld_ros.bundle.reexport',
     'deltaworld_ros.engine.torch_engine', 'deltaworld_ros.engine.onnx_operators',
     'deltaworld_ros.engine.graph_cost',
 }

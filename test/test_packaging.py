@@ -167,7 +167,7 @@ def test_pins_cover_the_dependencies(requirements: list[str]):
     pins = {line.split('==')[0] for line in lines if not line.startswith('#')}
     # NVIDIA's packages are not installed for the tests.
     wanted = {package_of(line) for line in requirements
-              if not re.search('extra == .tensorrt', line)}
+              if not re.search('extra == .(tensorrt|quantise)', line)}
     assert {'numpy', 'torch', 'ros-jazzy-rclpy', 'pytest'} <= wanted <= pins
 
 

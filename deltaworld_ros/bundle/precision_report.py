@@ -51,7 +51,7 @@ def precision_report(
     Both run in torch, whose CPU has every type; each graph gets the float32 inputs, and errors add
     up from its first layer to its outputs.
     """
-    inputs = _graph_inputs(manifest, golden)
+    inputs = graph_inputs(manifest, golden)
     reference = graph_modules(networks, manifest)
     typed = graph_modules(typed_networks(networks, precision), manifest)
     rows = []
@@ -62,9 +62,10 @@ def precision_report(
     return rows
 
 
-def _graph_inputs(
+def graph_inputs(
     manifest: Manifest, golden: Mapping[str, np.ndarray],
 ) -> dict[str, tuple[Tensor, ...]]:
+    """Give what each graph gets, in the order of its inputs, from the arrays of golden.npz."""
     arrays = {name: torch.from_numpy(value) for name, value in golden.items()}
     features = arrays['features']
     ahead = np.concatenate([golden['stamps'] - golden['stamps'][-1], manifest.leads])

@@ -39,12 +39,22 @@ class PrecisionChoice(str, Enum):
     BF16 = 'bf16'
 
 
+class MlpChoice(str, Enum):
+    """The type of the MLPs' products."""
+
+    SAME = 'same'
+    INT8 = 'int8'
+
+
 def export(
     networks: Annotated[str, typer.Argument(
         help='A converted bundle, or a file of networks (.safetensors).')],
     output: Annotated[Path, typer.Option(help='New folder for the bundle.')],
     precision: Annotated[PrecisionChoice, typer.Option(
         help='Type of products and activations.')] = PrecisionChoice.FP16,
+    mlp: Annotated[MlpChoice, typer.Option(
+        help='Type of the products of MLPs: as the others, or int8 (needs the extra '
+             '`quantise`).')] = MlpChoice.SAME,
     bundle: BundleOption = 'street-lite0',
     size: Annotated[str | None, typer.Option(
         help='Image size WIDTHxHEIGHT in multiples of 16 pixels.')] = None,
@@ -87,6 +97,11 @@ def export(
         if value is not None and not least <= value <= most:
             option = name.removeprefix('num_')
             raise UserError(f'--{option} {value}: must be {least:g} to {most:g}')
+    if mlp is MlpChoice.INT8:
+        from deltaworld_ros.bundle.quantise import find_quantiser, quantise_mlps
+        if precision is PrecisionChoice.BF16:
+            raise UserError('--mlp int8: needs --precision fp32 or fp16, not bf16')
+        find_quantiser()
     loaded, described = find_networks(networks, bundle)
     note(f'Exporting in {precision.value}; this takes minutes')
     with warnings.catch_warnings():
@@ -97,6 +112,8 @@ def export(
             loaded, described, output, precision.value,
             (int(pixels[2]), int(pixels[1])) if pixels else None,
             {name: value for name, value in changes.items() if value is not None})
+        if mlp is MlpChoice.INT8:
+            manifest = quantise_mlps(output, manifest, loaded, precision.value)
     with np.load(output / 'golden.npz', allow_pickle=False) as golden:
         rows = precision_report(loaded, manifest, precision.value, golden)
     table = Table(title=f'{manifest.name} against float32', title_justify='left')
