@@ -82,8 +82,9 @@ def test_dynamic_axes(bundle: Bundle, batch: int, samples: int, futures: int) ->
         with torch.no_grad():
             expected = modules[name](*(torch.from_numpy(value) for value in feed.values()))
         expected = expected if isinstance(expected, tuple) else (expected,)
+        # The decoder's module gives the maps of single leads too, which are no outputs.
         for info, output, reference in zip(
-                session.get_outputs(), outputs, expected, strict=True):
+                session.get_outputs(), outputs, expected[:len(outputs)], strict=True):
             reference = reference.numpy()
             assert output.shape == reference.shape, info.name
             if output.dtype == np.uint8:
@@ -119,8 +120,8 @@ def test_fused_maps_are_those_of_the_mean_features() -> None:
     features = torch.randn(1, manifest.num_patches, manifest.feature_size)
     token = torch.randn(1, 1, manifest.steps, manifest.token_size)
     with torch.no_grad():
-        labels, depth, fused, fused_depth, confidence, _ = decode(
-            features, token.expand(-1, 3, -1, -1), torch.tensor([[0.5, 0.3, 0.2]]))
+        labels, depth, fused, fused_depth, confidence = decode(
+            features, token.expand(-1, 3, -1, -1), torch.tensor([[0.5, 0.3, 0.2]]))[:5]
         present_labels, present_depth = decode.heads(features)
     assert torch.equal(fused[:, 0], present_labels)
     assert torch.allclose(fused_depth[:, 0], present_depth)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -107,15 +108,21 @@ def test_cache_that_cannot_be_written_is_an_error(bundle: Bundle, cache: Path) -
         build_ahead(bundle, ['8.6'], print, no_progress)
 
 
-def test_an_interrupt_ends_the_build(bundle: Bundle, cache: Path) -> None:
+def test_an_interrupt_ends_the_build(
+        bundle: Bundle, cache: Path) -> None:
+    # A test run in the background of a shell ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     told: list[str] = []
 
     def progress(phase: str, step: int, steps: int) -> None:
         if not told:
             _thread.interrupt_main()
         told.append(phase)
-    with pytest.raises(KeyboardInterrupt):
-        build_ahead(bundle, ['8.6'], print, progress)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build_ahead(bundle, ['8.6'], print, progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert {phase.partition(':')[0] for phase in told} == {'8.6 observe'}
     assert not cache.exists()
 

@@ -150,6 +150,9 @@ def test_shipped_recipes_are_whole(name: str, tmp_path: Path) -> None:
         part = {'tokenizer': 'tokenizer', 'predictor': 'world'}.get(settings.stage)
         if 'initial' in config['model'] and part is not None:
             model.setdefault(part, network_sizes(load_recipe('street-cpu'))[part])
+        if settings.stage == 'decoder':   # which learns from a trained tokenizer
+            model['teacher'] = save_random(
+                tmp_path, 'tokenizer', {**model['tokenizer'], 'decoder_layers': 4})
         with torch.device('meta'):
             built = STAGES[settings.stage](**model)
         assert sum(p.numel() for p in built.parameters()) > 0

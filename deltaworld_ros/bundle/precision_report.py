@@ -97,8 +97,9 @@ def _run(
     for handle in handles:
         handle.remove()
     results = results if isinstance(results, tuple) else (results,)
+    # After its outputs the decoder gives the maps of single leads, of which these are made.
     return {**{name: torch.cat(rows) for name, rows in calls.items()},
-            **dict(zip(outputs, results, strict=True))}
+            **dict(zip(outputs, results, strict=False))}
 
 
 def _compare(graph: str, layers: str, wanted: Tensor, actual: Tensor) -> PrecisionRow:

@@ -124,6 +124,10 @@ def _split(x: Sequence[Any], a: dict[str, Any]) -> Sequence[Tensor]:
     return x[0].split(-(-x[0].shape[axis] // a['num_outputs']), axis)
 
 
+def _squeeze(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
+    return x[0].squeeze(tuple(x[1].tolist())) if len(x) > 1 else x[0].squeeze()
+
+
 def _unsqueeze(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
     data, axes = x[0], x[1].tolist()
     rank = data.ndim + len(axes)
@@ -162,6 +166,7 @@ OPERATORS: dict[str, Operator] = {
     'Slice': _slice,
     'Softmax': lambda x, a: x[0].softmax(a.get('axis', -1)),
     'Split': _split,
+    'Squeeze': _squeeze,
     'Sub': lambda x, a: x[0] - x[1],
     'Transpose': lambda x, a: x[0].permute(a.get('perm', tuple(range(x[0].ndim))[::-1])),
     'Unsqueeze': _unsqueeze,
