@@ -23,14 +23,15 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
-from onnx import TensorProto, numpy_helper
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.export import export_bundle
@@ -48,8 +49,10 @@ from deltaworld_training.stages.parts import load_part, read_part
 SETTLE = 0.9
 LEAD = '0.6'
 METRICS = {'feature_error': 'feature error', 'miou': 'mIoU', 'depth_absrel': 'AbsRel'}
-COLUMNS = ('fused', 'best_of_20')
+COLUMNS = ('fused', 'best_of_k', 'best_of_20')
 WARM_UP = 2
+# Bundles in INT8, and which of their graphs are.
+INT8 = {'int8-decode': ('decode',), 'int8': ('rollout', 'decode')}
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ WAYS = (
     Way('64 samples', 'default', num_samples=64),
     Way('4 futures', 'default', num_futures=4),
     Way('128 samples, 4 futures', 'default', num_samples=128, num_futures=4),
-    Way('INT8 products in rollout and decoder', 'int8'),
+    Way('INT8 in the blocks of the decoder', 'int8-decode'),
+    Way('INT8 in the blocks of rollout and decoder', 'int8'),
 )
 
 
@@ -101,40 +105,32 @@ def with_decoder(networks: Networks, path: Path) -> Networks:
     return dataclasses.replace(networks, sizes=sizes, tokenizer=tokenizer)
 
 
-def quantize(source: Path, folder: Path) -> None:
-    """Write a bundle whose rollout and decoder multiply in INT8, scaled as they run."""
+def quantize(source: Path, folder: Path, graphs: Sequence[str]) -> None:
+    """Write a bundle with transformer blocks in these graphs that multiply in INT8."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     shutil.copytree(source, folder)
-    for name in ('rollout', 'decode'):
-        model = onnx.load(folder / f'{name}.onnx')
-        fold_half_weights(model)
-        onnx.save(model, folder / 'float.onnx')
-        quantize_dynamic(folder / 'float.onnx', folder / f'{name}.onnx', per_channel=True,
-                         weight_type=QuantType.QInt8, op_types_to_quantize=['MatMul', 'Gemm'])
-        (folder / 'float.onnx').unlink()
-    write_manifest(folder, load_manifest(source))
+    for name in graphs:
+        plain = folder / 'plain.onnx'
+        # Folds the casts and transposes of weights, which otherwise stay as they are.
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(plain)
+        onnxruntime.InferenceSession(
+            str(source / f'{name}.onnx'), options, providers=['CPUExecutionProvider'])
+        quantize_dynamic(
+            plain, folder / f'{name}.onnx', per_channel=True, weight_type=QuantType.QInt8,
+            nodes_to_quantize=block_products(onnx.load(plain).graph))
+        plain.unlink()
+    write_manifest(folder, load_bundle(source).manifest)
 
 
-def load_manifest(folder: Path) -> Manifest:
-    """Give the manifest of a bundle."""
-    return load_bundle(folder).manifest
-
-
-def fold_half_weights(model: onnx.ModelProto) -> None:
-    """Make weights float32 that are stored in half precision with a cast beside them."""
-    graph = model.graph
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    kept = []
-    for node in graph.node:
-        if node.op_type == 'Cast' and node.input[0] in stored \
-                and node.attribute[0].i == TensorProto.FLOAT:
-            tensor = stored[node.input[0]]
-            tensor.CopyFrom(numpy_helper.from_array(
-                numpy_helper.to_array(tensor).astype(np.float32), node.output[0]))
-        else:
-            kept.append(node)
-    del graph.node[:]
-    graph.node.extend(kept)
+def block_products(graph: onnx.GraphProto) -> list[str]:
+    """Name the products with weights inside transformer blocks, known by the biases after them."""
+    weights = {tensor.name for tensor in graph.initializer}
+    users = {value: node for node in graph.node for value in node.input}
+    return [node.name for node in graph.node
+            if node.op_type == 'MatMul' and node.input[1] in weights
+            and any('blocks.' in name for name in users[node.output[0]].input)]
 
 
 def prepare(folder: Path, shipped: str, decoders: dict[str, Path]) -> None:
@@ -151,8 +147,9 @@ def prepare(folder: Path, shipped: str, decoders: dict[str, Path]) -> None:
         print(f'Exporting {name}', file=sys.stderr)
         export(with_decoder(networks, decoders[layers]) if layers in decoders else networks,
                source, folder / name, **changes[name])
-    if not (folder / 'int8').is_dir():
-        quantize(folder / 'default', folder / 'int8')
+    for name, graphs in INT8.items():
+        if not (folder / name).is_dir():
+            quantize(folder / 'default', folder / name, graphs)
 
 
 class Runner:
@@ -251,6 +248,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
+    logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     decoders = {layers: Path(path) for layers, _, path in
                 (item.partition('=') for item in arguments.decoder)}
