@@ -17,6 +17,7 @@ from support.vit_bundle import vit_bundle, vit_networks
 from typer.testing import CliRunner
 
 from deltaworld_ros.bundle import Bundle, load_bundle, quantise
+from deltaworld_ros.bundle.lead_outputs import lead_outputs
 from deltaworld_ros.bundle.manifest import GRAPHS
 from deltaworld_ros.bundle.quantise import find_quantiser, mlp_products, quantise_mlps
 from deltaworld_ros.cli import app
@@ -109,5 +110,7 @@ def test_modelopt_quantises_nothing_else(folder: Path) -> None:
         products = [node for node in model.graph.node if node.op_type == 'MatMul' and any(
             name in makers and makers[name].op_type == 'DequantizeLinear' for name in node.input)]
         assert len(products) == count
+        if graph == 'decode':
+            assert set(lead_outputs(bundle.manifest.steps)) <= set(makers)
     # It runs; whether networks with such outliers pass the gate is not promised.
     assert check_parity(OnnxRuntimeEngine(bundle, 1), bundle).figures
