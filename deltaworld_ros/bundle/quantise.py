@@ -15,12 +15,15 @@ import onnx
 from onnx import numpy_helper
 from torch import nn
 
-from deltaworld_ros.bundle.manifest import GRAPHS, Manifest, write_manifest
+from deltaworld_ros.bundle.manifest import Manifest, write_manifest
 from deltaworld_ros.bundle.precision import PRECISIONS, Precision
 from deltaworld_ros.bundle.precision_report import graph_inputs
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.blocks import Mlp, SwiGlu
 from deltaworld_ros.model.networks import Networks
+
+# The predictor costs little, and its steps add INT8's errors up.
+QUANTISED = ('observe', 'decode')
 
 
 def find_quantiser() -> Callable[..., Any]:
@@ -39,7 +42,7 @@ def quantise_mlps(
     folder: Path, manifest: Manifest, networks: Networks, precision: Precision,
 ) -> Manifest:
     """
-    Quantise both operands of every MLP product in the graphs of a bundle's folder.
+    Quantise both operands of every MLP product that encodes or decodes, in a bundle's folder.
 
     The ranges are the largest values on the golden frames. Everything else keeps its type. Return
     the manifest with the new files' hashes; raise `UserError` where ModelOpt is missing or a
@@ -48,7 +51,7 @@ def quantise_mlps(
     quantise = find_quantiser()
     with np.load(folder / 'golden.npz', allow_pickle=False) as golden:
         inputs = graph_inputs(manifest, golden)
-    for name in GRAPHS:
+    for name in QUANTISED:
         path = folder / f'{name}.onnx'
         model = onnx.load(path)
         products = mlp_products(model, networks, precision)
