@@ -158,7 +158,7 @@ def test_a_bundle_is_scored_in_every_way(one: TrueFutures):
     engine = load_engine(bundle, 'onnxruntime-cpu', 1)
     scores = bundle_scores(engine, bundle.manifest, [one], ['kept', 'fresh'])
     engine.close()
-    assert list(scores) == ['6 of 256, kept', '20 plain, kept', 'true tokens', '6 of 256, fresh',
+    assert list(scores) == ['6 of 128, kept', '20 plain, kept', 'true tokens', '6 of 128, fresh',
                             '20 plain, fresh', 'copy_last']
     assert scores['copy_last']['coverage'] == scores['copy_last']['precision'] == 0
     assert scores['copy_last']['best'] == pytest.approx(1.0)
@@ -191,7 +191,7 @@ def test_the_command_writes_and_prints(folder: Path, tmp_path: Path):
     written = json.loads((tmp_path / 'out' / 'scores.json').read_text())
     assert written['pasts'] == 1 and written['lead'] == 0.6
     assert set(written['scores']) == {
-        '6 of 256, kept', '20 plain, kept', 'true tokens', 'copy_last'}
+        '6 of 128, kept', '20 plain, kept', 'true tokens', 'copy_last'}
     assert '| copy_last | 0.000 |' in (tmp_path / 'out' / 'scores.md').read_text()
 
 
