@@ -37,7 +37,6 @@ from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.node.camera import read_camera
-from deltaworld_ros.node.forecast_node import publish_in_background
 from deltaworld_ros.node.frame_processor import FrameProcessor
 from deltaworld_ros.node.messages import image_message
 from deltaworld_ros.node.publishers import ForecastPublishers, lead_name
@@ -188,7 +187,6 @@ def main() -> None:
                 token_size=384, noise_size=256, queries='kept', num_samples=256, num_futures=6)
         bundle = load_bundle(path)
         cv2.setNumThreads(1)   # as the node does
-        publish_in_background()
         rclpy.init()
         node = LifecycleNode('overhead')
         leads = (0.0, *bundle.manifest.leads)

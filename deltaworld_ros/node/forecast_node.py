@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -275,11 +274,6 @@ class ForecastNode(LifecycleNode):
         return due
 
 
-def publish_in_background() -> None:
-    """Let Fast DDS send maps from a thread of its own, so that the next frame need not wait."""
-    os.environ.setdefault('RMW_FASTRTPS_PUBLICATION_MODE', 'ASYNCHRONOUS')
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the forecast node until it is interrupted."""
     # One frame is too little work to share: OpenCV's threads would only disturb the engine's.
@@ -287,7 +281,6 @@ def main(arguments: list[str] | None = None) -> int:
     # A launch repeats the terminal's Ctrl-C; the second one must not break the orderly end that
     # rclpy's own handler starts with the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    publish_in_background()
     rclpy.init(args=arguments)
     node = None
     try:
