@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
 import signal
 import sys
 from enum import Enum
@@ -20,20 +19,15 @@ from deltaworld_ros import __version__
 from deltaworld_ros.commands.benchmark import benchmark
 from deltaworld_ros.commands.bundle import bundle_app
 from deltaworld_ros.commands.convert import convert
+from deltaworld_ros.commands.evaluate import evaluate
 from deltaworld_ros.commands.export import export
 from deltaworld_ros.commands.shared import (
     BagArgument,
     BundleOption,
-    EngineOption,
-    FuturesOption,
     JsonOption,
-    SamplesOption,
-    ThreadsOption,
     make_folders,
-    note,
     progress,
     write_json,
-    write_text,
 )
 from deltaworld_ros.errors import UserError
 
@@ -42,23 +36,18 @@ app = typer.Typer(
     help='Forecast what a camera will see: weighted futures of segmentation and depth.')
 app.add_typer(bundle_app, name='bundle')
 app.command()(benchmark)
+app.command()(evaluate)
 app.command()(convert)
 app.command()(export)
 
 _FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True, 'help_option_names': []}
+
 
 class Stamp(str, Enum):
     """What happens to the stamps of a replayed bag."""
 
     BAG = 'bag'
     NOW = 'now'
-
-
-class Queries(str, Enum):
-    """How often a sample draws its noise."""
-
-    KEPT = 'kept'
-    FRESH = 'fresh'
 
 
 def _show_version(wanted: bool) -> None:
@@ -107,84 +96,6 @@ def demo(
     write_json(json_path, summary)
     if open_report:
         typer.launch(str(result.report))
-
-
-@app.command()
-def evaluate(
-    source: Annotated[list[Path], typer.Argument(
-        help='Bags (rosbag2 folder, .mcap, .db3, .bag); scores are pooled.')],
-    bundle: BundleOption = 'street-lite0',
-    engine: EngineOption = 'auto',
-    threads: ThreadsOption = 0,
-    image: Annotated[str | None, typer.Option(help='Image topic, raw or compressed.')] = None,
-    camera_info: Annotated[str | None, typer.Option(help='CameraInfo topic.')] = None,
-    labels: Annotated[str | None, typer.Option(
-        help="Topic of true class ids (mono8, the bundle's classes).")] = None,
-    depth: Annotated[str | None, typer.Option(
-        help='Topic of true depth (32FC1 metres or 16UC1 millimetres).')] = None,
-    samples: SamplesOption = None,
-    futures: FuturesOption = None,
-    queries: Annotated[Queries | None, typer.Option(
-        help="One noise query a sample or one a step; default: the bundle's way.")] = None,
-    seed: Annotated[int, typer.Option(help='Seed of the sampling noise.')] = 0,
-    every: Annotated[int, typer.Option(min=1, help='Forecast from each n-th frame.')] = 1,
-    max_forecasts: Annotated[int | None, typer.Option(
-        min=1, help='Stop after this many forecasts.')] = None,
-    start: Annotated[float, typer.Option(
-        min=0.0, help='Leave out what comes before, in seconds after the first image.')] = 0.0,
-    end: Annotated[float, typer.Option(help='Leave out what comes after.')] = math.inf,
-    json_path: JsonOption = None,
-    markdown: Annotated[Path | None, typer.Option(help='Write the tables here.')] = None,
-    report: Annotated[Path | None, typer.Option(
-        help='Folder for a report with pictures.')] = None,
-) -> None:
-    """
-    Score forecasts of bags against what really came.
-
-    Example: deltaworld evaluate drive.mcap --json scores.json --report report
-    """
-    from deltaworld_ros.bundle import load_bundle
-    from deltaworld_ros.engine import load_engine
-    from deltaworld_ros.evaluate.bag_frames import BagFrames
-    from deltaworld_ros.evaluate.evaluator import Evaluator
-    from deltaworld_ros.evaluate.tables import markdown_tables, rich_table, score_tables
-    report_file = report / 'report.html' if report else None
-    make_folders(json_path, markdown, report_file)
-    loaded = load_bundle(bundle)
-    running = load_engine(loaded, engine, threads, log=note)
-    evaluator = Evaluator(
-        running, loaded, num_samples=samples, num_futures=futures, seed=seed, every=every,
-        max_forecasts=max_forecasts, moments=6 if report_file else 0,
-        queries=queries.value if queries else None, start=start, end=end)
-    with progress() as bar:
-        for path in source:
-            with BagFrames(path, image=image, camera_info=camera_info, labels=labels,
-                           depth=depth) as bag:
-                task = bar.add_task(path.name, total=bag.count)
-                evaluator.run(bag, functools.partial(bar.advance, task))
-    result = evaluator.result()
-    running.close()
-    for problem in evaluator.problems:
-        note(problem)
-    tables = score_tables(result['leads'])
-    console = Console()
-    for table in tables:
-        console.print(rich_table(table))
-    kinds = ', '.join(f'{what}: {kind}' for what, kind in result['truth_of'].items())
-    latency = result['latency_ms']
-    console.print(
-        f'{result["forecasts"]} forecasts scored, {result["unscored"]} without a future to '
-        f'compare with, {result["dropped"]} images dropped, {result["restarts"]} restarts; '
-        f'truth: {kinds}; latency {latency["p50"]:.0f} ms (95 % within {latency["p95"]:.0f} ms)')
-    write_json(json_path, result)
-    if markdown:
-        caption = (f'`{result["bundle"]}` on {", ".join(path.name for path in source)}: '
-                   f'{result["forecasts"]} forecasts, truth: {kinds}.')
-        write_text(markdown, markdown_tables(tables, caption))
-    if report_file:
-        from deltaworld_ros.evaluate.report import write_evaluation_report
-        write_evaluation_report(report_file, loaded.manifest, result, tables, evaluator.moments)
-        console.print(f'Report: {report_file}', soft_wrap=True)
 
 
 @app.command()

@@ -75,9 +75,28 @@ def test_evaluate_prints_and_writes_everything(run, tiny_bundle, drive, tmp_path
     assert report.count('data:image/') > 20 and 'best of 20' in report
 
 
+def test_evaluate_compares_two_bundles_on_the_same_frames(run, tiny_bundle, drive, tmp_path):
+    arguments = ['evaluate', drive, '--bundle', tiny_bundle, '--threads', 1]
+    code, printed, errors = run(*arguments, '--against', 'street-lite0', '--json',
+                                tmp_path / 's.json', '--markdown', tmp_path / 'table.md')
+    assert code == 0, errors
+    scores = json.loads((tmp_path / 's.json').read_text())
+    other = scores['against']
+    assert other['bundle'] == 'street-lite0' and other['forecasts'] == scores['forecasts']
+    value = (scores['leads']['0.6']['feature_error']['fused']
+             - other['leads']['0.6']['feature_error']['fused'])
+    table = (tmp_path / 'table.md').read_text()
+    row = next(line for line in table.split('0.6 s ahead, differences')[1].splitlines()
+               if line.startswith('| fused |'))
+    assert value != 0 and f' {value:+.3f} ' in row
+    assert f'{value:+.3f}' in printed
+    assert run(*arguments, '--against', tiny_bundle)[1].count('+0.000') > 20
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['evaluate', 'nowhere', '--bundle', 'BUNDLE'], 'nowhere: there is no such bag'),
     (['evaluate', 'BAG', '--bundle', 'nothing'], "bundle 'nothing': neither a folder nor"),
+    (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--against', 'x'], "bundle 'x': neither"),
     (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--engine', 'abacus'], "engine 'abacus'"),
     (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--image', '/none'], "no topic '/none'"),
     (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--futures', '99'], 'num_futures 99'),

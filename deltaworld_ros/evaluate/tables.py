@@ -30,10 +30,17 @@ class ScoreTable:
     lead: str
     metrics: tuple[Metric, ...]
     rows: tuple[tuple[str, str, tuple[float | None, ...]], ...]
+    differences: bool = False
+
+    @property
+    def title(self) -> str:
+        """Say how far the lead is, and whether the values are differences."""
+        return f'{self.lead} s ahead' + (', differences' if self.differences else '')
 
     def cells(self, values: Sequence[float | None]) -> list[str]:
-        """Return the values of a row as text."""
-        return ['-' if value is None else f'{value:.{metric.digits}f}'
+        """Return the values of a row as text, differences with their sign."""
+        sign = '+' if self.differences else ''
+        return ['-' if value is None else f'{value:{sign}.{metric.digits}f}'
                 for metric, value in zip(self.metrics, values, strict=True)]
 
 
@@ -57,9 +64,21 @@ def score_tables(leads: dict[str, Any], metrics: Sequence[Metric] = METRICS,
         for lead, scores in leads.items()]
 
 
+def comparison_tables(leads: dict[str, Any], others: dict[str, Any]) -> list[ScoreTable]:
+    """Make the tables of a result's `leads` minus those of another result with the same leads."""
+    return [
+        ScoreTable(one.lead, one.metrics, tuple(
+            (name, meaning, tuple(
+                None if value is None or old is None else value - old
+                for value, old in zip(values, olds, strict=True)))
+            for (name, meaning, values), (_, _, olds) in zip(one.rows, other.rows, strict=True)),
+            differences=True)
+        for one, other in zip(score_tables(leads), score_tables(others), strict=True)]
+
+
 def rich_table(table: ScoreTable) -> Table:
     """Make the table for the terminal; arrows say which direction is better."""
-    result = Table(title=f'{table.lead} s ahead', title_justify='left', title_style='bold')
+    result = Table(title=table.title, title_justify='left', title_style='bold')
     result.add_column('forecast', no_wrap=True)
     for metric in table.metrics:
         arrow = '↑' if metric.higher_is_better else '↓'
@@ -77,7 +96,7 @@ def markdown_tables(tables: Sequence[ScoreTable], caption: str) -> str:
         arrows = ['↑' if metric.higher_is_better else '↓' for metric in table.metrics]
         headings = [f'{metric.heading} {arrow}'
                     for metric, arrow in zip(table.metrics, arrows, strict=True)]
-        lines += [f'| {table.lead} s ahead | ' + ' | '.join(headings) + ' |',
+        lines += [f'| {table.title} | ' + ' | '.join(headings) + ' |',
                   '|---|' + '---:|' * len(headings)]
         lines += [f'| {name} | ' + ' | '.join(table.cells(values)) + ' |'
                   for name, _, values in table.rows]
