@@ -20,7 +20,7 @@ def version() -> str:
 
 
 train = [
-    'torch>=2.5',
+    'torch>=2.6',
     'lightning>=2.6',
     'jsonargparse[signatures]>=4.39,<5',
     'tensorboardx>=2.6',

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -199,9 +200,7 @@ def tokenized(recipe: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_killed_run_and_two_processes_equal_the_unbroken_one(
-    recipe: Path, tokenized: Path,
-) -> None:
+def test_killed_run_and_two_nodes_equal_the_unbroken_one(recipe: Path, tokenized: Path) -> None:
     """SIGKILL and resume give the same losses to the last bit; DDP gives them to rounding."""
     whole, killed, two = (tokenized / name for name in ('whole', 'killed', 'two'))
     process = subprocess.Popen(
@@ -223,11 +222,24 @@ def test_killed_run_and_two_processes_equal_the_unbroken_one(
     again = load_file(killed / 'predictor.safetensors')
     assert all(torch.equal(again[name], value) for name, value in expected.items())
 
-    subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2', '--standalone',
+    ranks = tokenized / 'ranks'
+    ranks.mkdir()
+    # Two torchruns of a process each, as on two machines, which meet at a port.
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    nodes = [subprocess.Popen(
+        [sys.executable, '-m', 'torch.distributed.run', '--nnodes=2', '--nproc-per-node=1',
+         f'--node-rank={rank}', '--master-addr=127.0.0.1', f'--master-port={port}',
          *command(recipe, two, '--trainer.max_steps=40', '--trainer.strategy=ddp',
-                  '--trainer.devices=2')],
-        env=environment(), check=True, timeout=200, stdout=subprocess.DEVNULL)
+                  '--trainer.devices=1', '--trainer.num_nodes=2', f'--data.ranks={ranks}')],
+        env=environment(), stdout=subprocess.DEVNULL) for rank in range(2)]
+    try:
+        assert [node.wait(timeout=200) for node in nodes] == [0, 0]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert sorted(path.name for path in ranks.iterdir()) == ['0-of-2', '1-of-2']
     divided = load_file(two / 'predictor.safetensors')
     assert all(torch.allclose(divided[name], value, atol=2e-5)
                for name, value in expected.items())

@@ -91,14 +91,22 @@ class TinyData(lightning.LightningDataModule):
 
     def __init__(
         self, make: Callable[[int], dict[str, np.ndarray]] = drifting, batch: int = 8,
-        seed: int = 0, pause: float = 0.0,
+        seed: int = 0, pause: float = 0.0, ranks: Path | None = None,
     ):
-        """Take what makes a sample, the global batch, and seconds that a sample costs."""
+        """
+        Take what makes a sample, the global batch, and seconds that a sample costs.
+
+        ranks: a folder in which each process leaves a file with its rank and their number.
+        """
         super().__init__()
         self.make, self.batch, self.seed, self.pause = make, batch, seed, pause
+        self.ranks = ranks
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this rank from the trainer's step on."""
+        trainer = self.trainer
+        if self.ranks and trainer:
+            (self.ranks / f'{trainer.global_rank}-of-{trainer.world_size}').touch()
         return batch_loader(
             [Samples(self.make, self.pause)], [1.0], self.batch, self.seed, 0,
             self.trainer)

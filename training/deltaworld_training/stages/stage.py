@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import lightning
 import torch
+import torch._dynamo.config
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from deltaworld_training.stages.parts import Sizes, frozen, load_part, load_weig
 Initialisation = Literal['paper', 'torch']
 # Blocks that torch.compile is given one by one: their parents are called by several methods.
 BLOCK_LISTS = ('encoder_blocks', 'decoder_blocks', 'blocks', 'layer')
+RECOMPILE_LIMIT = 64
 
 
 class Stage(lightning.LightningModule):
@@ -74,6 +76,8 @@ class Stage(lightning.LightningModule):
             load_weights(module, state, self.initial)
         self.sizes[part] = sizes
         if self.compile_blocks:
+            # Blocks share their code, and each runs with and without gradients and known frames.
+            torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
             for name in BLOCK_LISTS:
                 for owner in (module, getattr(module, 'predictor', None)):
                     for block in getattr(owner, name, None) or ():
