@@ -61,7 +61,7 @@ class Way:
 
     title: str
     bundle: str
-    num_samples: int = 256
+    num_samples: int = 128
     num_futures: int = 6
     leads: tuple[int, ...] | None = None
     futures: bool = True
@@ -73,16 +73,15 @@ class Way:
 
 
 WAYS = (
-    Way('default: 256 samples, 6 futures, 3 x 0.2 s, all maps', 'default'),
+    Way('default: 128 samples, 6 futures, 3 x 0.2 s, all maps', 'default'),
     Way('fused maps only, all leads', 'default', futures=False),
     Way('all maps of 0.6 s only', 'default', leads=(3,)),
     Way('fused maps of 0.6 s only', 'default', leads=(3,), futures=False),
     Way('all maps of 0.2 s only (quality still at 0.6 s)', 'default', leads=(1,)),
     Way('2 x 0.3 s', 'stride'),
-    Way('128 samples', 'default', num_samples=128),
+    Way('256 samples', 'default', num_samples=256),
     Way('64 samples', 'default', num_samples=64),
     Way('4 futures', 'default', num_futures=4),
-    Way('128 samples, 4 futures', 'default', num_samples=128, num_futures=4),
     Way('INT8 in the blocks of the decoder', 'int8-decode'),
     Way('INT8 in the blocks of rollout and decoder', 'int8'),
 )

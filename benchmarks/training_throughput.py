@@ -128,7 +128,8 @@ def stage_of(name: str) -> lightning.LightningModule:
         code.basis.normal_()
     stage: Any
     if name == 'tokenizer':
-        stage = TokenizerStage(sizes['tokenizer'], 'relative', 'decoded', rate=1e-4)
+        own = RECIPE.settings('tokenizer').model['tokenizer']
+        stage = TokenizerStage(own, 'relative', 'decoded', rate=1e-4)
         stage.tokenizer.delta_code.basis.normal_()
     elif name == 'predictor':
         stage = PredictorStage(

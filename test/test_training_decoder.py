@@ -94,7 +94,7 @@ def test_the_shipped_recipe_writes_a_tokenizer(teacher: Path, tmp_path: Path) ->
         np.save(store / f'{name}.npy', np.stack([clip[name] for clip in clips]))
     np.save(store / 'done.npy', np.ones(4, np.uint8))
     (tmp_path / 'tokenizer.safetensors').write_bytes(teacher.read_bytes())
-    recipe = load_recipe('distill-decoder')
+    recipe = load_recipe('street-cpu')
     stage = recipe.stages['decoder']
     stage.model['tokenizer'] = {**COMPACT, 'decoder_layers': 2}
     stage.data['init_args'] |= {'folders': ['{run}/street'], 'weights': None, 'batch': 4}

@@ -23,17 +23,19 @@ def small_recipe() -> Recipe:
     image.width, image.height = 96, 64
     data.street_clips, data.video_clips, data.clip_frames, data.videos = 4, 0, 8, []
     recipe.backbone['feature_size'] = 32
-    tokenizer, heads, predictor = (
-        recipe.stages[name] for name in ('tokenizer', 'heads', 'predictor'))
+    tokenizer, decoder, heads, predictor = (
+        recipe.stages[name] for name in ('tokenizer', 'decoder', 'heads', 'predictor'))
     tokenizer.model['tokenizer'] |= {
         'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'code_channels': 8, 'size': 64,
-        'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 1}
+        'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 2}
+    decoder.model['tokenizer'] = tokenizer.model['tokenizer'] | {'decoder_layers': 1}
     predictor.model['world'] |= {
         'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
     heads.model |= {'grid': [4, 6]}
     heads.model['segmentation']['size'] = heads.model['depth']['size'] = 32
     predictor.model['candidates'] = 8
-    for stage, batch, steps in ((tokenizer, 4, 6), (predictor, 4, 6), (heads, 8, 200)):
+    for stage, batch, steps in (
+            (tokenizer, 4, 6), (decoder, 4, 6), (predictor, 4, 6), (heads, 8, 200)):
         stage.data['init_args'] |= {'batch': batch, 'folders': ['{run}/street'], 'weights': None}
         stage.trainer['max_steps'] = steps
         stage.trainer['precision'] = '32-true'

@@ -66,7 +66,7 @@ def tokenizer(
 
 @app.command(context_settings=FORWARDED)
 def decoder(
-    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'distill-decoder',
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
     stage: StageOption = None, videos: VideosOption = None,
 ) -> None:
     """
