@@ -7,6 +7,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from support.bags import START, image_message, write_bag, write_drive
 from support.tiny_bundle import fading_frames, write_tiny_bundle
 
 from deltaworld_ros import __version__, cli
-from deltaworld_ros.bundle import load_bundle
+from deltaworld_ros.bundle import load_bundle, write_manifest
 
 COMMANDS = (['demo'], ['evaluate'], ['replay'], ['benchmark'], ['bundle', 'verify'],
             ['bundle', 'info'], ['bundle', 'build'])
@@ -91,6 +92,24 @@ def test_evaluate_compares_two_bundles_on_the_same_frames(run, tiny_bundle, driv
     assert value != 0 and f' {value:+.3f} ' in row
     assert f'{value:+.3f}' in printed
     assert run(*arguments, '--against', tiny_bundle)[1].count('+0.000') > 20
+
+
+def test_evaluate_compares_what_both_bundles_have(run, tiny_bundle, drive, tmp_path):
+    bare = tmp_path / 'bare'
+    shutil.copytree(tiny_bundle, bare)
+    (bare / 'baselines.npz').unlink()
+    write_manifest(bare, load_bundle(tiny_bundle).manifest)
+    arguments = ['evaluate', drive, '--bundle', tiny_bundle, '--threads', 1, '--markdown',
+                 tmp_path / 'table.md']
+    code, _, errors = run(*arguments, '--against', bare)
+    assert code == 0, errors
+    values, differences = (tmp_path / 'table.md').read_text().split('| 0.2 s ahead, differences')
+    assert '| blur |' in values and '| blur |' not in differences and '| fused |' in differences
+    farther = tmp_path / 'farther'
+    write_tiny_bundle(farther, stride=0.3)
+    code, _, errors = run(*arguments, '--against', farther)
+    assert code == 1
+    assert 'its leads [0.3, 0.6, 0.9] s are not the leads [0.2, 0.4, 0.6] s' in errors
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

@@ -115,6 +115,7 @@ def evaluate(
         console.print(rich_table(table))
     kinds = ', '.join(f'{what}: {kind}' for what, kind in result['truth_of'].items())
     console.print(_counts(result, kinds))
+    differences = []
     if other:
         result['against'] = score(other).result()
         differences = comparison_tables(result['leads'], result['against']['leads'])
@@ -126,10 +127,9 @@ def evaluate(
     if markdown:
         caption = (f'`{result["bundle"]}` on {", ".join(path.name for path in source)}: '
                    f'{result["forecasts"]} forecasts, truth: {kinds}.')
-        text = markdown_tables(tables, caption)
         if other:
-            text += '\n' + markdown_tables(differences, f'`{bundle}` minus `{against}`.')
-        write_text(markdown, text)
+            caption += f' Differences: `{bundle}` minus `{against}`.'
+        write_text(markdown, markdown_tables([*tables, *differences], caption))
     if report_file:
         from deltaworld_ros.evaluate.report import write_evaluation_report
         write_evaluation_report(report_file, loaded.manifest, result, tables, evaluator.moments)

@@ -65,15 +65,21 @@ def score_tables(leads: dict[str, Any], metrics: Sequence[Metric] = METRICS,
 
 
 def comparison_tables(leads: dict[str, Any], others: dict[str, Any]) -> list[ScoreTable]:
-    """Make the tables of a result's `leads` minus those of another result with the same leads."""
-    return [
-        ScoreTable(one.lead, one.metrics, tuple(
+    """
+    Make the tables of a result's `leads` minus those of another result with the same leads.
+
+    They have the ways of forecasting of both: not every bundle has all baselines.
+    """
+    tables = []
+    for one, other in zip(score_tables(leads), score_tables(others), strict=True):
+        old_values = {name: values for name, _, values in other.rows}
+        rows = tuple(
             (name, meaning, tuple(
                 None if value is None or old is None else value - old
-                for value, old in zip(values, olds, strict=True)))
-            for (name, meaning, values), (_, _, olds) in zip(one.rows, other.rows, strict=True)),
-            differences=True)
-        for one, other in zip(score_tables(leads), score_tables(others), strict=True)]
+                for value, old in zip(values, old_values[name], strict=True)))
+            for name, meaning, values in one.rows if name in old_values)
+        tables.append(ScoreTable(one.lead, one.metrics, rows, differences=True))
+    return tables
 
 
 def rich_table(table: ScoreTable) -> Table:
