@@ -35,7 +35,9 @@ def start_demo(*arguments: str) -> tuple[subprocess.Popen, str]:
     process = subprocess.Popen(
         [sys.executable, '-m', 'deltaworld_ros.cli', 'demo', *arguments],
         env={**os.environ, MARK: mark, 'OMP_NUM_THREADS': '1'}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A job in the background ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return process, mark
 
 
