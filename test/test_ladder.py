@@ -23,7 +23,7 @@ from deltaworld_training.ladder.settings import load_budget
 from deltaworld_training.ladder.table import ladder_tables
 from deltaworld_training.ladder.tokens import decode_tokens, encode_frames
 from deltaworld_training.ladder.training import load_frozen
-from deltaworld_training.ladder.verdict import verdicts
+from deltaworld_training.ladder.verdict import observations, verdicts
 from deltaworld_training.stages.spatial_predictor import SpatialPredictorStage
 from deltaworld_training.street.world import TEST_SEEDS, TRAIN_SEEDS
 
@@ -131,6 +131,21 @@ def test_verdicts_follow_the_figures(result: dict) -> None:
     assert answer() == 'yes'
     rows['frame-token'] = [copy.deepcopy(rows['delta-token'][0]) for _ in range(2)]
     assert answer() == 'no'
+
+
+@pytest.mark.parametrize(('held', 'says'), [
+    (0.30, 'copy last reaches 0.400: the tokenizer and not the predictor limits this row'),
+    (0.45, 'row (0) 0.500: even a perfect predictor of these tokens would not pass it'),
+    (0.55, '')])
+def test_what_the_tokens_hold_is_told(result: dict, held: float, says: str) -> None:
+    """It is held against copy last first, and then against the patches' row."""
+    changed = copy.deepcopy(result)
+    changed['bounds']['copy_last']['mid']['best']['miou'] = 0.4
+    changed['rows']['dino-world'][0]['forecast']['mid']['best']['miou'] = 0.5
+    changed['rows']['delta-token'][0]['reconstruction']['mid']['best']['miou'] = held
+    told = [line for line in observations(changed)
+            if line.startswith('(3)') and 'tokens of the true future' in line]
+    assert len(told) == bool(says) and says in ' '.join(told)
 
 
 def test_scaling_has_every_pair(result: dict) -> None:
