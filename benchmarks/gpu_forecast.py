@@ -37,13 +37,13 @@ from rich.table import Table
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.class_lists import CITYSCAPES
-from deltaworld_ros.bundle.convert import Converted, Head, fit_to_size, own_size
-from deltaworld_ros.bundle.converted_bundle import converted_manifest
-from deltaworld_ros.bundle.export import export_bundle
-from deltaworld_ros.bundle.precision import PRECISIONS, Precision
 from deltaworld_ros.engine import ENGINES, EngineUnavailable, load_engine
 from deltaworld_ros.evaluate.benchmark import benchmark
-from deltaworld_ros.model.cost import forecast_cost
+from deltaworld_ros.export.convert import Converted, Head, fit_to_size, own_size
+from deltaworld_ros.export.converted_bundle import converted_manifest
+from deltaworld_ros.export.cost import forecast_cost
+from deltaworld_ros.export.precision import PRECISIONS, Precision
+from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, build_networks
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -34,9 +34,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from deltaworld_ros.bundle import load_bundle
+from deltaworld_ros.camera.intrinsics import read_camera
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.forecast.forecaster import Forecaster
-from deltaworld_ros.node.camera import read_camera
 from deltaworld_ros.node.frame_processor import FrameProcessor
 from deltaworld_ros.node.messages import image_message
 from deltaworld_ros.node.publishers import ForecastPublishers, lead_name

@@ -36,7 +36,7 @@ from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.rotary import time_table
-from deltaworld_training.bundle_weights import bundle_networks
+from deltaworld_training.runs.bundle_weights import bundle_networks
 
 MAPS = ('labels', 'depth', 'fused_labels', 'fused_depth', 'confidence')
 # What is asked of the runtime: how many times faster at this number of samples.

@@ -34,14 +34,14 @@ from rich.console import Console
 from rich.table import Table
 
 from deltaworld_ros.model.networks import build_networks
-from deltaworld_training.bundle_contents import network_sizes
 from deltaworld_training.data.clip_data import ClipData
 from deltaworld_training.data.feature_data import FeatureData
 from deltaworld_training.data.feature_store import Windows
 from deltaworld_training.data.loader import PREFETCH, default_workers
 from deltaworld_training.data.open_source import Drawing, SourceSettings, open_source
 from deltaworld_training.data.shards import ShardWriter
-from deltaworld_training.recipe import load_recipe
+from deltaworld_training.runs.bundle_manifest import network_sizes
+from deltaworld_training.runs.recipe import load_recipe
 from deltaworld_training.stages.heads import HeadsStage
 from deltaworld_training.stages.parts import frozen
 from deltaworld_training.stages.predictor import PredictorStage

@@ -17,7 +17,6 @@ ENV RMW_IMPLEMENTATION=rmw_fastrtps_cpp \
 WORKDIR /opt/deltaworld_ros/source
 COPY setup.py setup.cfg pyproject.toml package.xml LICENSE README.md ./
 COPY deltaworld_ros deltaworld_ros
-COPY training training
 COPY launch launch
 COPY config config
 COPY resource resource

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.bundle.manifest import SemanticClass
 from deltaworld_ros.engine import load_engine
-from deltaworld_ros.evaluate.bag_frames import BagFrames
 from deltaworld_ros.evaluate.evaluator import Evaluator
 from deltaworld_ros.evaluate.moments import Moment
 from deltaworld_ros.evaluate.pictures import color_confidence, side_by_side

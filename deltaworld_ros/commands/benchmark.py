@@ -35,7 +35,7 @@ def benchmark(
     futures: FuturesOption = None,
     repetitions: Annotated[int, typer.Option(min=1, help='Forecasts to measure.')] = 50,
     flops: Annotated[bool, typer.Option(
-        '--flops', help='Count operations instead (needs the extra `train`).')] = False,
+        '--flops', help='Count operations instead (needs the extra `export`).')] = False,
     configuration: Annotated[str | None, typer.Option(
         help='With --flops: count networks of the paper, e.g. vitb-256, or a YAML file of sizes, '
              'instead of the bundle.')] = None,
@@ -88,10 +88,10 @@ def _count_operations(
     """Print and write the GFLOPs of a bundle's forecast or of a configuration."""
     try:
         from deltaworld_ros.engine.graph_cost import bundle_cost
-        from deltaworld_ros.model.cost import configuration_cost, load_configuration
+        from deltaworld_ros.export.cost import configuration_cost, load_configuration
     except ModuleNotFoundError as error:
         raise UserError(f'--flops needs the module {error.name}; install it with: '
-                        'pip install "deltaworld_ros[train]"') from None
+                        'pip install "deltaworld_ros[export]"') from None
     make_folders(json_path)
     if configuration is None:
         from deltaworld_ros.bundle import load_bundle

@@ -43,7 +43,7 @@ def convert(
     json_path: JsonOption = None,
 ) -> None:
     """
-    Make a bundle of released or trained checkpoints (needs the extra `train`).
+    Make a bundle of released or trained checkpoints (needs the extra `export`).
 
     Weights are files, folders or Hugging Face ids (hf:org/name).
 
@@ -51,8 +51,8 @@ def convert(
     --backbone dinov3-vitb16 --seg-head cityscapes=seg.bin --depth-head depth.bin --output vitb
     """
     try:
-        from deltaworld_ros.bundle.convert import own_size, read_networks
-        from deltaworld_ros.bundle.converted_bundle import (
+        from deltaworld_ros.export.convert import own_size, read_networks
+        from deltaworld_ros.export.converted_bundle import (
             CONTEXT_LENGTH,
             STRIDE,
             converted_manifest,
@@ -60,7 +60,7 @@ def convert(
         )
     except ModuleNotFoundError as error:
         raise UserError(f'convert needs the module {error.name}; install it with: '
-                        'pip install "deltaworld_ros[train]"') from None
+                        'pip install "deltaworld_ros[export]"') from None
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     heads = _heads(seg_head, head)
@@ -129,9 +129,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _sample_frames(width: int, height: int, stride: float, count: int) -> np.ndarray:
     """Give frames (count, h, w, 3) of the sample recording, as near to the stride as it has."""
-    from deltaworld_ros.evaluate.bag_frames import BagFrames
+    from deltaworld_ros.bags.frames import BagFrames
+    from deltaworld_ros.camera.image_fit import ImageFit
     from deltaworld_ros.evaluate.demo import SAMPLE_BAG
-    from deltaworld_ros.forecast.image_fit import ImageFit
     frames: list[np.ndarray] = []
     with BagFrames(SAMPLE_BAG) as bag:
         first = None

@@ -72,9 +72,9 @@ def evaluate(
     Example: deltaworld evaluate drive.mcap --json scores.json --report report
     Example: deltaworld evaluate drive.mcap --bundle runs/mine/street-lite0 --against street-lite0
     """
+    from deltaworld_ros.bags.frames import BagFrames
     from deltaworld_ros.bundle import Bundle, load_bundle
     from deltaworld_ros.engine import load_engine
-    from deltaworld_ros.evaluate.bag_frames import BagFrames
     from deltaworld_ros.evaluate.evaluator import Evaluator
     from deltaworld_ros.evaluate.tables import (
         comparison_tables,

@@ -70,7 +70,7 @@ def export(
     json_path: JsonOption = None,
 ) -> None:
     """
-    Export networks anew: precision, size, leads, futures (needs the extra `train`).
+    Export networks anew: precision, size, leads, futures (needs the extra `export`).
 
     For a file of networks, --bundle describes them. Reports how far each layer group is from
     float32, and fails where the result misses the golden outputs.
@@ -78,11 +78,11 @@ def export(
     Example: deltaworld export vitb --precision fp16 --output vitb-fp16
     """
     try:
-        from deltaworld_ros.bundle.precision_report import precision_report
-        from deltaworld_ros.bundle.reexport import export_again, find_networks
+        from deltaworld_ros.export.precision_report import precision_report
+        from deltaworld_ros.export.reexport import export_again, find_networks
     except ModuleNotFoundError as error:
         raise UserError(f'export needs the module {error.name}; install it with: '
-                        'pip install "deltaworld_ros[train]"') from None
+                        'pip install "deltaworld_ros[export]"') from None
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     make_folders(json_path)
@@ -98,7 +98,7 @@ def export(
             option = name.removeprefix('num_')
             raise UserError(f'--{option} {value}: must be {least:g} to {most:g}')
     if mlp is MlpChoice.INT8:
-        from deltaworld_ros.bundle.quantise import find_quantiser, quantise_mlps
+        from deltaworld_ros.export.quantise import find_quantiser, quantise_mlps
         if precision is PrecisionChoice.BF16:
             raise UserError('--mlp int8: needs --precision fp32 or fp16, not bf16')
         find_quantiser()

@@ -21,9 +21,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from deltaworld_ros.bags.frames import BagFrames, open_reader
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.bag_frames import BagFrames, open_reader
 from deltaworld_ros.evaluate.moments import load_moments
 from deltaworld_ros.evaluate.pictures import color_labels, side_by_side, write_animation
 from deltaworld_ros.evaluate.processes import Processes

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from deltaworld_ros.bags.frames import BagFrames, Frame
 from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.camera.depth_scale import depth_scale
+from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.bag_frames import BagFrames, Frame
 from deltaworld_ros.evaluate.baselines import load_baselines
 from deltaworld_ros.evaluate.candidates import (
     PLAIN_SAMPLES,
@@ -27,9 +29,7 @@ from deltaworld_ros.evaluate.matching import FutureMatcher, Matched
 from deltaworld_ros.evaluate.metrics import UNLABELLED, smooth_l1
 from deltaworld_ros.evaluate.moments import Moment, MomentKeeper
 from deltaworld_ros.evaluate.scores import LeadScore, WeightScore, percentiles, strict_json
-from deltaworld_ros.forecast.depth_scale import depth_scale
 from deltaworld_ros.forecast.forecaster import Forecaster
-from deltaworld_ros.forecast.image_fit import ImageFit
 
 
 @dataclass

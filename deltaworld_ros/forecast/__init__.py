@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames in, weighted futures out: context, sampling and selection in plain NumPy."""
 
-from deltaworld_ros.forecast.depth_scale import depth_scale
+from deltaworld_ros.camera.depth_scale import depth_scale
+from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster, Observed
-from deltaworld_ros.forecast.image_fit import ImageFit
 
 __all__ = ['Forecast', 'Forecaster', 'ImageFit', 'Observed', 'depth_scale']

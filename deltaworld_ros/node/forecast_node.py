@@ -23,11 +23,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from deltaworld_ros.bundle import Manifest, load_bundle
+from deltaworld_ros.camera.intrinsics import read_camera
 from deltaworld_ros.engine import Engine, load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.node import diagnostics
-from deltaworld_ros.node.camera import read_camera
 from deltaworld_ros.node.frame_processor import FrameProcessor
 from deltaworld_ros.node.parameters import declare_parameters, parameter
 from deltaworld_ros.node.publishers import ForecastPublishers

@@ -15,12 +15,12 @@ from rclpy.clock import Clock
 from std_msgs.msg import Header, String
 
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.camera.depth_scale import depth_scale
+from deltaworld_ros.camera.image_decoding import DecodedImage, decode_image
+from deltaworld_ros.camera.image_fit import ImageFit
+from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.forecast.depth_scale import depth_scale
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
-from deltaworld_ros.forecast.image_decoding import DecodedImage, decode_image
-from deltaworld_ros.forecast.image_fit import ImageFit
-from deltaworld_ros.node.camera import Camera, Matrix, resize_matrix
 from deltaworld_ros.node.publishers import ForecastPublishers, Scene, Topic
 from deltaworld_ros.node.statistics import Statistics
 

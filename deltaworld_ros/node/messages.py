@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from deltaworld_ros.bundle.manifest import Manifest
-from deltaworld_ros.node.camera import Camera, Matrix
+from deltaworld_ros.camera.intrinsics import Camera, Matrix
 
 UNLABELLED = 255
 

@@ -19,9 +19,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.forecast.forecaster import Forecast
 from deltaworld_ros.forecast.view import forecast_view
-from deltaworld_ros.node.camera import Camera, Matrix, resize_matrix
 from deltaworld_ros.node.messages import (
     camera_info_message,
     label_info_message,

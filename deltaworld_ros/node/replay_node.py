@@ -17,9 +17,9 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from deltaworld_ros.bags.frames import CAMERA_INFO, COMPRESSED, IMAGE
+from deltaworld_ros.bags.messages import BagMessage, CameraMessages, read_stamp, with_stamp
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.bag_frames import CAMERA_INFO, COMPRESSED, IMAGE
-from deltaworld_ros.evaluate.bag_messages import BagMessage, CameraMessages, read_stamp, with_stamp
 
 _TYPES: dict[str, Any] = {IMAGE: Image, COMPRESSED: CompressedImage, CAMERA_INFO: CameraInfo}
 _QUEUE = QoSProfile(depth=10)

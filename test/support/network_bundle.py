@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deltaworld_ros.bundle.export import export_bundle
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, build_networks
-from deltaworld_training.bundle_contents import bundle_manifest, network_sizes
-from deltaworld_training.classes import LICENCE_TEXT
-from deltaworld_training.recipe import Recipe, load_recipe
+from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
+from deltaworld_training.runs.provenance import LICENCE_TEXT
+from deltaworld_training.runs.recipe import Recipe, load_recipe
 from deltaworld_training.stages.linear_codes import fit_linear_code
 
 

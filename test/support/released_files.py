@@ -7,7 +7,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from parameter_values import SCALES, SHIFTS, fill
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from deltaworld_ros.model.delta_tokenizer import DeltaTok
 from deltaworld_ros.model.dinov3 import DinoV3
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.predictor import DeltaWorld
+from support.parameter_values import SCALES, SHIFTS, fill
 
 
 def random_tensor(name: str, shape: list[int], generator: torch.Generator) -> Tensor:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from deltaworld_ros.bundle import Bundle, load_bundle
-from deltaworld_ros.bundle.convert import fit_to_size
-from deltaworld_ros.bundle.export import export_bundle
 from deltaworld_ros.bundle.manifest import Manifest, SemanticClass
-from deltaworld_ros.bundle.precision import Precision
+from deltaworld_ros.export.convert import fit_to_size
+from deltaworld_ros.export.precision import Precision
+from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, build_networks
 from deltaworld_ros.model.rotary import time_frequencies
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from deltaworld_ros.forecast.image_fit import ImageFit
+from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_training.data.clip import Clip
 
 _TRIES = 10

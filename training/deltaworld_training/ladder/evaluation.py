@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deltaworld_ros.evaluate.metrics import DepthScore, SegmentationScore
-from deltaworld_training.classes import CLASSES, DEPTH_MAXIMUM, DEPTH_MINIMUM
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.ladder.settings import LadderSettings
+from deltaworld_training.runs.provenance import CLASSES, DEPTH_MAXIMUM, DEPTH_MINIMUM
 from deltaworld_training.stages.heads import as_maps
 from deltaworld_training.stages.losses import smooth_l1
 

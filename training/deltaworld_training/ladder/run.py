@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.model.cost import forecast_cost
+from deltaworld_ros.export.cost import forecast_cost
 from deltaworld_training.ladder.data import LadderData, make_data
 from deltaworld_training.ladder.evaluation import Evaluator, Futures, copy_last, oracle
 from deltaworld_training.ladder.figure import draw_ladder, draw_scaling

@@ -9,9 +9,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from deltaworld_ros.errors import UserError
-from deltaworld_training.classes import CLASSES, DEPTH_MAXIMUM, DEPTH_MINIMUM
 from deltaworld_training.ladder.rows import Row, RowTokenizer
-from deltaworld_training.recipe import ImageSettings
+from deltaworld_training.runs.provenance import CLASSES, DEPTH_MAXIMUM, DEPTH_MINIMUM
+from deltaworld_training.runs.recipe import ImageSettings
 
 BUDGETS = Path(__file__).parents[1] / 'recipes' / 'ladder'
 

@@ -15,7 +15,6 @@ from torch import nn
 
 from deltaworld_training.data.feature_data import FeatureData
 from deltaworld_training.data.feature_store import Windows
-from deltaworld_training.data.store_data import StoreData
 from deltaworld_training.ladder.data import LadderData
 from deltaworld_training.ladder.meter import Meter
 from deltaworld_training.ladder.rows import Row, RowTokenizer
@@ -26,6 +25,7 @@ from deltaworld_training.stages.parts import frozen, load_part, save_parts
 from deltaworld_training.stages.predictor import PredictorStage
 from deltaworld_training.stages.spatial_predictor import SpatialPredictorStage
 from deltaworld_training.stages.stage import Stage
+from deltaworld_training.stages.store_data import StoreData
 from deltaworld_training.stages.tokenizer import TokenizerStage
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from deltaworld_ros.bundle.graphs import Tokenizer
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.graphs import Tokenizer
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_training.stages.linear_codes import fit_codes

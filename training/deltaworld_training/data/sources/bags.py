@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from rosbags.highlevel import AnyReader
 
+from deltaworld_ros.bags.frames import BagFrames, open_reader, stamp_of
+from deltaworld_ros.bags.maps import decode_depth, decode_labels
+from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.bag_frames import BagFrames, open_reader, stamp_of
-from deltaworld_ros.evaluate.map_decoding import decode_depth, decode_labels
-from deltaworld_ros.forecast.image_decoding import decode_image
 from deltaworld_training.data.clip import Clip
 from deltaworld_training.data.problems import BrokenFile
 from deltaworld_training.data.recordings import UNLABELLED

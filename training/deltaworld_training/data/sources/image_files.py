@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.forecast.image_decoding import decode_image
 from deltaworld_training.data.problems import BrokenFile
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')

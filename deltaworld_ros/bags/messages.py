@@ -1,0 +1,112 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The images and camera_info of a bag as ROS 2 messages, serialised and ready to publish."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+
+from deltaworld_ros.bags.frames import (
+    CAMERA_INFO,
+    COMPRESSED,
+    IMAGE,
+    BagFrames,
+    open_reader,
+)
+from deltaworld_ros.errors import UserError
+
+_TYPES = (IMAGE, COMPRESSED, CAMERA_INFO)
+
+
+class BagMessage(NamedTuple):
+    """A message: bag topic, type name, recording time in ns and CDR bytes."""
+
+    topic: str
+    kind: str
+    time: int
+    data: bytes
+
+
+class CameraMessages:
+    """
+    The camera messages of a bag in recorded order, read lazily; a context manager.
+
+    All cameras, or with `image` that topic and the camera_info beside it. `count` is the number
+    of messages, `topics` maps each topic to its type.
+    """
+
+    def __init__(self, path: str | Path, image: str | None = None) -> None:
+        path = Path(path)
+        chosen = None
+        if image:
+            with BagFrames(path, image=image) as bag:
+                chosen = {bag.topics['image'], bag.topics['camera_info']}
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._reader: AnyReader = open_reader(path)
+        self._connections: list[Connection] = [
+            used for used in self._reader.connections
+            if used.msgtype in _TYPES and (chosen is None or used.topic in chosen)]
+        self.topics = {used.topic: used.msgtype for used in self._connections}
+        self.count = sum(used.msgcount for used in self._connections)
+        if not self.count:
+            self._reader.close()
+            raise UserError(f'{path}: no images and no camera_info to replay')
+
+    def __enter__(self) -> CameraMessages:
+        """Give the bag itself, which is open already."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Close the bag."""
+        self._reader.close()
+
+    def __iter__(self) -> Iterator[BagMessage]:
+        """Yield every message; those of ROS 1 bags are converted."""
+        for connection, time, data in self._reader.messages(self._connections):
+            if not self._reader.is2:
+                message = self._reader.deserialize(data, connection.msgtype)
+                data = self._to_ros2(message, connection.msgtype)
+            yield BagMessage(connection.topic, connection.msgtype, time, bytes(data))
+
+    def _to_ros2(self, message: Any, kind: str) -> bytes:
+        types = self._store.types
+        values = {}
+        for field in dataclasses.fields(types[kind]):
+            if field.name == 'header':
+                values['header'] = types['std_msgs/msg/Header'](
+                    stamp=types['builtin_interfaces/msg/Time'](
+                        message.header.stamp.sec, message.header.stamp.nanosec),
+                    frame_id=message.header.frame_id)
+            elif field.name != '__msgtype__':
+                # ROS 1 writes D, K, R and P of camera_info as capitals.
+                name = field.name if hasattr(message, field.name) else field.name.upper()
+                values[field.name] = getattr(message, name)
+        return bytes(self._store.serialize_cdr(types[kind](**values), kind))
+
+
+def read_stamp(data: bytes) -> int:
+    """Return the stamp in ns of a serialised message that begins with a header."""
+    seconds, nanoseconds = struct.unpack_from(_stamp_format(data), data, 4)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def with_stamp(data: bytes, stamp: int) -> bytes:
+    """Return the serialised message with another stamp (ns) in its header."""
+    changed = bytearray(data)
+    struct.pack_into(_stamp_format(data), changed, 4, *divmod(stamp, 1_000_000_000))
+    return bytes(changed)
+
+
+def _stamp_format(data: bytes) -> str:
+    # The second byte of a CDR message tells its byte order; the header's stamp follows the four.
+    return '<iI' if data[1] & 1 else '>iI'

@@ -1,0 +1,135 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read released or trained checkpoints as the networks of one bundle (needs torch)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from deltaworld_ros.bundle.class_lists import class_list
+from deltaworld_ros.bundle.manifest import SemanticClass, sha256_of
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.checkpoint_parts import Sizes, load_part
+from deltaworld_ros.export.checkpoints import WEIGHT_FILES, Checkpoint, read_checkpoint
+from deltaworld_ros.export.hub import find_checkpoint
+from deltaworld_ros.model.dinov3 import PATCH
+from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
+from deltaworld_ros.model.networks import Networks
+
+# Height and width in pixels, as the tokenizer's second stage of training.
+DEFAULT_SIZE = (512, 512)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A segmentation head with the classes that it tells apart."""
+
+    module: nn.Module
+    sizes: Sizes
+    classes: list[SemanticClass]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The networks, every segmentation head by name, and what each part came from."""
+
+    networks: Networks
+    heads: dict[str, Head]
+    sources: list[str]
+
+
+def read_networks(
+    files: Mapping[str, str], heads: Mapping[str, str], classes: Mapping[str, str],
+    size: tuple[int, int] | None = None,
+) -> Converted:
+    """
+    Read every part: `files` has the source of backbone, tokenizer, world and depth.
+
+    `heads` has the source of each segmentation head, of which the first is exported, and
+    `classes` its class list where the number of classes does not tell it. `size` is the height
+    and width of images, None for the tokenizer's own, or 512 x 512. Raise `UserError` for what
+    cannot be read or does not fit together.
+    """
+    parts, sizes, sources = {}, {}, []
+    for part in ('backbone', 'tokenizer', 'world', 'depth'):
+        checkpoint = _find(files[part], part)
+        sources.append(_origin(files[part], checkpoint))
+        chosen = {}
+        if part == 'tokenizer' and (checkpoint.sizes or {'kind': 'delta'}).get('kind') == 'delta':
+            chosen['grid'] = _grid(*(size or DEFAULT_SIZE))
+        parts[part], sizes[part] = load_part(checkpoint, **chosen)
+    found = {}
+    for name, source in heads.items():
+        checkpoint = _find(source, 'segmentation')
+        sources.append(_origin(source, checkpoint))
+        module, head_sizes = load_part(checkpoint)
+        found[name] = Head(module, head_sizes, class_list(
+            classes.get(name), head_sizes['classes'], str(checkpoint.path)))
+    first = next(iter(found.values()))
+    parts['segmentation'], sizes['segmentation'] = first.module, first.sizes
+    networks = Networks(sizes, **parts)  # type: ignore[arg-type]
+    _check_widths(networks, found)
+    fit_to_size(networks, *(size or own_size(networks)))
+    return Converted(networks, found, sources)
+
+
+def own_size(networks: Networks) -> tuple[int, int]:
+    """Give the height and width in pixels of the grid that the tokenizer was built for."""
+    rows, columns = networks.sizes['tokenizer']['grid']
+    return PATCH * rows, PATCH * columns
+
+
+def fit_to_size(networks: Networks, height: int, width: int) -> None:
+    """
+    Set the tokenizer's grid and the black frame's features to images of this size in pixels.
+
+    Raise `UserError` where the tokenizer is bound to another grid.
+    """
+    grid, tokenizer = _grid(height, width), cast(nn.Module, networks.tokenizer)
+    if isinstance(tokenizer, GridDeltaTok):
+        with torch.no_grad():
+            black = torch.zeros(1, 3, height, width, dtype=torch.uint8)
+            tokenizer.black = networks.backbone(black)
+        tokenizer.grid = grid
+        networks.sizes['tokenizer']['grid'] = list(grid)
+    elif own_size(networks) != (height, width):
+        own = own_size(networks)
+        raise UserError(f'size {width}x{height}: this tokenizer was trained for {own[1]}x{own[0]}')
+
+
+def _find(source: str, part: str) -> Checkpoint:
+    return read_checkpoint(find_checkpoint(source, WEIGHT_FILES), part)
+
+
+def _origin(source: str, checkpoint: Checkpoint) -> str:
+    # A path of this machine says nothing elsewhere; the hash does.
+    name = source if source.startswith('hf:') else checkpoint.path.name
+    return f'{checkpoint.part}: {name}, sha256 {sha256_of(checkpoint.path)}'
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    if not all(PATCH <= side <= 8192 and side % PATCH == 0 for side in (height, width)):
+        raise UserError(f'size {width}x{height}: both sides must be multiples of {PATCH} pixels')
+    return height // PATCH, width // PATCH
+
+
+def _check_widths(networks: Networks, heads: Mapping[str, Head]) -> None:
+    """Refuse parts of different models."""
+    width = networks.backbone.feature_size
+    tokenizer = networks.sizes['tokenizer']
+    read = {
+        'the tokenizer': tokenizer['size'] if tokenizer['kind'] == 'delta'
+        else tokenizer['feature_size'],
+        'the depth head': networks.depth.head.in_channels,
+        **{f'the segmentation head {name!r}': head.sizes['size'] for name, head in heads.items()},
+    }
+    wrong = [f'{name} is for {value}' for name, value in read.items() if value != width]
+    if wrong:
+        raise UserError(f'features have the width {width}: {", ".join(wrong)}')
+    tokens = networks.world.predictor.head.out_features
+    if tokens != networks.tokenizer.token_size:
+        raise UserError(f'tokens have the width {networks.tokenizer.token_size}: the predictor is '
+                        f'for {tokens}')

@@ -1,0 +1,251 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: help, results, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.bags import START, image_message, write_bag, write_drive
+from support.tiny_bundle import fading_frames, write_tiny_bundle
+
+from deltaworld_ros import __version__, cli
+from deltaworld_ros.bundle import load_bundle, write_manifest
+
+COMMANDS = (['demo'], ['evaluate'], ['replay'], ['benchmark'], ['bundle', 'verify'],
+            ['bundle', 'info'], ['bundle', 'build'])
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process; give exit code, output and errors."""
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, 'argv', ['deltaworld', *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+    return call
+
+
+@pytest.fixture
+def drive(tiny_bundle: Path, tmp_path: Path) -> Path:
+    frames = fading_frames(load_bundle(tiny_bundle).manifest, 16)
+    return write_drive(tmp_path / 'drive', frames, interval=0.2, focal_length=64.0)
+
+
+@pytest.mark.parametrize('command', COMMANDS, ids=' '.join)
+def test_help_shows_an_example(run, command: list[str]):
+    code, printed, _ = run(*command, '--help')
+    assert code == 0
+    assert f'Example: deltaworld {" ".join(command)}' in ' '.join(printed.split())
+
+
+def test_version_and_no_arguments(run):
+    assert run('--version')[:2] == (0, f'{__version__}\n')
+    assert 'evaluate' in run('--help')[1]
+
+
+def test_evaluate_prints_and_writes_everything(run, tiny_bundle, drive, tmp_path):
+    code, printed, errors = run(
+        'evaluate', drive, drive, '--bundle', tiny_bundle, '--json', tmp_path / 'new/s.json',
+        '--markdown', tmp_path / 'table.md', '--report', tmp_path / 'report', '--threads', 1)
+    assert code == 0, errors
+    for word in ('0.2 s ahead', '0.6 s ahead', 'fused', 'mean_of_futures', 'best_of_k',
+                 'best_of_20', 'mean_of_20', 'copy_last', 'blur', 'mean_token', 'oracle'):
+        assert word in printed
+    scores = json.loads((tmp_path / 'new/s.json').read_text())
+    assert scores['forecasts'] == 20
+    table = (tmp_path / 'table.md').read_text()
+    value = scores['leads']['0.6']['miou']['fused']
+    row = next(line for line in table.split('0.6 s ahead')[1].splitlines()
+               if line.startswith('| fused |'))
+    assert f' {value:.3f} ' in row
+    report = (tmp_path / 'report/report.html').read_text()
+    assert report.count('data:image/') > 20 and 'best of 20' in report
+
+
+def test_evaluate_compares_two_bundles_on_the_same_frames(run, tiny_bundle, drive, tmp_path):
+    arguments = ['evaluate', drive, '--bundle', tiny_bundle, '--threads', 1]
+    code, printed, errors = run(*arguments, '--against', 'street-lite0', '--json',
+                                tmp_path / 's.json', '--markdown', tmp_path / 'table.md')
+    assert code == 0, errors
+    scores = json.loads((tmp_path / 's.json').read_text())
+    other = scores['against']
+    assert other['bundle'] == 'street-lite0' and other['forecasts'] == scores['forecasts']
+    value = (scores['leads']['0.6']['feature_error']['fused']
+             - other['leads']['0.6']['feature_error']['fused'])
+    table = (tmp_path / 'table.md').read_text()
+    row = next(line for line in table.split('0.6 s ahead, differences')[1].splitlines()
+               if line.startswith('| fused |'))
+    assert value != 0 and f' {value:+.3f} ' in row
+    assert f'{value:+.3f}' in printed
+    assert run(*arguments, '--against', tiny_bundle)[1].count('+0.000') > 20
+
+
+def test_evaluate_compares_what_both_bundles_have(run, tiny_bundle, drive, tmp_path):
+    bare = tmp_path / 'bare'
+    shutil.copytree(tiny_bundle, bare)
+    (bare / 'baselines.npz').unlink()
+    write_manifest(bare, load_bundle(tiny_bundle).manifest)
+    arguments = ['evaluate', drive, '--bundle', tiny_bundle, '--threads', 1, '--markdown',
+                 tmp_path / 'table.md']
+    code, _, errors = run(*arguments, '--against', bare)
+    assert code == 0, errors
+    values, differences = (tmp_path / 'table.md').read_text().split('| 0.2 s ahead, differences')
+    assert '| blur |' in values and '| blur |' not in differences and '| fused |' in differences
+    farther = tmp_path / 'farther'
+    write_tiny_bundle(farther, stride=0.3)
+    code, _, errors = run(*arguments, '--against', farther)
+    assert code == 1
+    assert 'its leads [0.3, 0.6, 0.9] s are not the leads [0.2, 0.4, 0.6] s' in errors
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['evaluate', 'nowhere', '--bundle', 'BUNDLE'], 'nowhere: there is no such bag'),
+    (['evaluate', 'BAG', '--bundle', 'nothing'], "bundle 'nothing': neither a folder nor"),
+    (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--against', 'x'], "bundle 'x': neither"),
+    (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--engine', 'abacus'], "engine 'abacus'"),
+    (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--image', '/none'], "no topic '/none'"),
+    (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--futures', '99'], 'num_futures 99'),
+    (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--json', '/proc/none/x'], 'cannot be written'),
+    (['replay', 'nowhere'], 'nowhere: there is no such bag'),
+    (['replay', 'BAG', '--rate', '0'], 'rate 0 must be greater than 0'),
+    (['demo', '--bundle', 'nothing'], "bundle 'nothing'"),
+    (['demo', '--bundle', 'BUNDLE', '--bag', 'nowhere'], 'nowhere: there is no such bag'),
+    (['bundle', 'info', 'nothing'], "bundle 'nothing'"),
+    (['benchmark', '--bundle', 'nothing'], "bundle 'nothing'"),
+])
+def test_a_mistake_is_one_line(run, tiny_bundle, drive, arguments, message):
+    places = {'BUNDLE': tiny_bundle, 'BAG': drive}
+    code, _, errors = run(*[places.get(word, word) for word in arguments])
+    last = errors.strip().splitlines()[-1]
+    assert code == 1
+    assert last.startswith('deltaworld: ') and message in last
+    assert 'Traceback' not in errors
+
+
+@pytest.mark.parametrize('arguments', [
+    ['evaluate'], ['evaluate', 'x', '--every', '0'], ['replay', 'x', '--stamp', 'later'],
+    ['unknown']])
+def test_wrong_usage_is_told(run, arguments):
+    code, _, errors = run(*arguments)
+    assert code == 2
+    assert 'Usage' in errors and 'Traceback' not in errors
+
+
+def test_several_cameras_cannot_be_renamed_to_one(run, tmp_path):
+    image = image_message(START, np.zeros((4, 4, 3), np.uint8))
+    bag = write_bag(tmp_path / 'bag', [('/a/image', START, image), ('/b/image', START, image)])
+    code, _, errors = run('replay', bag, '--image-topic', '/image')
+    assert code == 1
+    assert '2 topics cannot be renamed to /image; choose one with --image: /a/image' in errors
+
+
+def test_benchmark(run, tiny_bundle, tmp_path):
+    code, printed, _ = run('benchmark', '--bundle', tiny_bundle, '--repetitions', 5, '--samples',
+                           16, '--json', tmp_path / 'speed.json')
+    assert code == 0
+    assert 'forecasts per second' in printed
+    speed = json.loads((tmp_path / 'speed.json').read_text())
+    medians = speed['median_ms']
+    assert list(medians) == ['observe', 'rollout', 'select', 'decode', 'total']
+    parts = sum(medians[stage] for stage in list(medians)[:-1])
+    assert 0 < parts == pytest.approx(medians['total'], rel=0.5)
+    assert speed['forecasts_per_second'] == pytest.approx(1000 / medians['total'])
+    assert (speed['num_samples'], speed['repetitions']) == (16, 5)
+
+
+def test_bundle_info(run, tiny_bundle, tmp_path):
+    code, printed, _ = run('bundle', 'info', tiny_bundle, '--json', tmp_path / 'info.json')
+    assert code == 0
+    assert 'vehicle (obstacle)' in printed and 'Apache-2.0' in printed
+    assert json.loads((tmp_path / 'info.json').read_text())['name'] == 'tiny'
+
+
+def test_bundle_verify(run, tiny_bundle, tmp_path):
+    code, printed, _ = run('bundle', 'verify', tiny_bundle, '--json', tmp_path / 'verify.json')
+    assert code == 0
+    assert 'correct' in printed
+    outcomes = {result['outcome'] for result in
+                json.loads((tmp_path / 'verify.json').read_text())['engines'].values()}
+    assert 'correct' in outcomes and outcomes <= {'correct', 'not here'}
+
+
+def test_bundle_verify_finds_a_changed_file(run, tmp_path):
+    bundle = write_tiny_bundle(tmp_path / 'bundle')
+    with (bundle / 'decode.onnx').open('ab') as file:
+        file.write(b'x')
+    code, _, errors = run('bundle', 'verify', bundle)
+    assert code == 1 and 'decode.onnx' in errors and 'sha256' in errors
+
+
+def test_bundle_verify_finds_an_engine_that_computes_otherwise(run, tmp_path):
+    from deltaworld_ros.bundle import write_manifest
+    bundle = write_tiny_bundle(tmp_path / 'bundle')
+    manifest = load_bundle(bundle).manifest
+    with np.load(bundle / 'golden.npz') as archive:
+        golden = dict(archive)
+    golden['features'] = golden['features'][:, ::-1]
+    np.savez(bundle / 'golden.npz', **golden)
+    write_manifest(bundle, manifest)
+    code, printed, errors = run('bundle', 'verify', bundle)
+    assert code == 1
+    assert 'wrong' in printed
+    assert 'does not reproduce the golden outputs' in errors
+
+
+def test_train_is_forwarded(run):
+    code, printed, _ = run('train', '--help')
+    assert code == 0
+    assert 'deltaworld train' in printed and 'world' in printed
+
+
+def test_train_without_its_package_says_what_to_install(run, monkeypatch):
+    monkeypatch.setattr(importlib.metadata, 'entry_points', lambda **_: ())
+    code, _, errors = run('train', 'world')
+    assert code == 1
+    assert 'which is not installed' in errors and 'pip install ./training' in errors
+
+
+def test_train_without_a_module_says_which(run, monkeypatch):
+    def missing(self):
+        raise ModuleNotFoundError("No module named 'torch'", name='torch')
+    monkeypatch.setattr(importlib.metadata.EntryPoint, 'load', missing)
+    code, _, errors = run('train', 'world')
+    assert code == 1
+    assert 'needs the module torch' in errors and 'pip install ./training' in errors
+
+
+def test_replay_without_ros_says_what_to_install(run, drive, monkeypatch):
+    original = builtins.__import__
+
+    def without_rclpy(name: str, *rest, **more):
+        if name.partition('.')[0] == 'rclpy':
+            raise ImportError("No module named 'rclpy'")
+        return original(name, *rest, **more)
+    monkeypatch.setattr(builtins, '__import__', without_rclpy)
+    monkeypatch.setattr(importlib, 'import_module', without_rclpy)
+    code, _, errors = run('replay', drive)
+    assert code == 1
+    assert 'deltaworld_ros[ros]' in errors
+
+
+def test_the_command_imports_neither_torch_nor_ros():
+    code = ('import sys, deltaworld_ros.cli, deltaworld_ros.evaluate.demo, '
+            'deltaworld_ros.evaluate.evaluator; '
+            'print({"torch", "rclpy"} & set(sys.modules))')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'set()'

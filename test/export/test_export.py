@@ -1,0 +1,144 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Exported graphs compute what the networks compute, at every batch, sample and future count."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from support.network_bundle import random_networks, small_recipe, write_network_bundle
+
+from deltaworld_ros.bundle.load import Bundle, load_bundle
+from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
+from deltaworld_ros.engine.parity import check_parity
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.graphs import graph_modules
+from deltaworld_ros.model.networks import load_networks, save_networks
+from deltaworld_training.runs.bundle_manifest import bundle_manifest
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Export real networks once."""
+    folder = tmp_path_factory.mktemp('exported')
+    write_network_bundle(folder)
+    return load_bundle(folder)
+
+
+def test_exported_graphs_reproduce_the_golden_arrays(bundle: Bundle) -> None:
+    """The parity gate passes although the weights are stored in half precision."""
+    report = check_parity(OnnxRuntimeEngine(bundle), bundle)
+    assert report.passed, report
+
+
+def test_weights_are_stored_in_half_precision(bundle: Bundle) -> None:
+    """No large constant of a graph is float32."""
+    for name in ('observe', 'rollout', 'decode'):
+        graph = onnx.load(bundle.file(f'{name}.onnx')).graph
+        large = [t.name for t in graph.initializer
+                 if t.data_type == onnx.TensorProto.FLOAT and np.prod(t.dims) >= 256]
+        assert not large
+        assert any(t.data_type == onnx.TensorProto.FLOAT16 for t in graph.initializer)
+
+
+def test_graphs_name_no_path_of_this_machine(bundle: Bundle) -> None:
+    """Exporters like to record source files; a shipped graph must not."""
+    here = str(Path(__file__).resolve().parents[2]).encode()
+    for name in ('observe', 'rollout', 'decode'):
+        assert here not in bundle.file(f'{name}.onnx').read_bytes()
+
+
+@pytest.mark.parametrize('batch, samples, futures', [(1, 1, 1), (3, 7, 5)])
+def test_dynamic_axes(bundle: Bundle, batch: int, samples: int, futures: int) -> None:
+    """Rollout and decode equal the torch modules for other batches, samples and futures."""
+    manifest = bundle.manifest
+    modules = graph_modules(random_networks(small_recipe()), manifest)
+    generator = np.random.default_rng(batch)
+
+    def normal(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape).astype(np.float32)
+    times = manifest.context_length + manifest.steps
+    angles = normal(batch, times, len(manifest.rotary_frequencies))
+    feeds = {
+        'rollout': {
+            'tokens': normal(batch, manifest.context_length, manifest.token_size),
+            'rotary_cos': np.cos(angles), 'rotary_sin': np.sin(angles),
+            'noise': normal(batch, samples, manifest.steps, manifest.noise_size),
+        },
+        'decode': {
+            'features': normal(batch, manifest.num_patches, manifest.feature_size),
+            'tokens': normal(batch, futures, manifest.steps, manifest.token_size),
+            'weights': np.full((batch, futures), 1.0 / futures, np.float32),
+        },
+    }
+    for name, feed in feeds.items():
+        session = onnxruntime.InferenceSession(
+            str(bundle.file(f'{name}.onnx')), providers=['CPUExecutionProvider'])
+        outputs = session.run(None, feed)
+        with torch.no_grad():
+            expected = modules[name](*(torch.from_numpy(value) for value in feed.values()))
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        # The decoder's module gives the maps of single leads too, which are no outputs.
+        for info, output, reference in zip(
+                session.get_outputs(), outputs, expected[:len(outputs)], strict=True):
+            reference = reference.numpy()
+            assert output.shape == reference.shape, info.name
+            if output.dtype == np.uint8:
+                assert (output == reference).mean() > 0.98, info.name
+            else:
+                cosine = (output * reference).sum() / np.sqrt(
+                    np.square(output).sum() * np.square(reference).sum())
+                assert cosine > 0.999, info.name
+
+
+def test_maps_are_resized_bilinearly() -> None:
+    """The graph's upsampling equals torch's."""
+    recipe = small_recipe()
+    manifest = bundle_manifest(recipe)
+    networks = random_networks(recipe)
+    decode = graph_modules(networks, manifest)['decode']
+    features = torch.randn(2, manifest.num_patches, manifest.feature_size)
+    maps = features.transpose(1, 2).unflatten(2, recipe.grid)
+    with torch.no_grad():
+        labels, depth = decode.heads(features)
+        size = (manifest.map_height, manifest.map_width)
+        logits = F.interpolate(networks.segmentation(maps), size=size, mode='bilinear')
+        expected = F.interpolate(networks.depth(maps), size=size, mode='bilinear')[:, 0]
+    assert (labels == logits.argmax(1)).float().mean() > 0.999
+    assert torch.allclose(depth, expected, rtol=1e-4)
+
+
+def test_fused_maps_are_those_of_the_mean_features() -> None:
+    """Entry 0 is the present; with equal futures every future agrees with the fused map."""
+    recipe = small_recipe()
+    manifest = bundle_manifest(recipe)
+    decode = graph_modules(random_networks(recipe), manifest)['decode']
+    features = torch.randn(1, manifest.num_patches, manifest.feature_size)
+    token = torch.randn(1, 1, manifest.steps, manifest.token_size)
+    with torch.no_grad():
+        labels, depth, fused, fused_depth, confidence = decode(
+            features, token.expand(-1, 3, -1, -1), torch.tensor([[0.5, 0.3, 0.2]]))[:5]
+        present_labels, present_depth = decode.heads(features)
+    assert torch.equal(fused[:, 0], present_labels)
+    assert torch.allclose(fused_depth[:, 0], present_depth)
+    assert torch.equal(fused[:, 1:], labels[:, 0])
+    assert torch.allclose(fused_depth[:, 1:], depth[:, 0], atol=1e-3)
+    assert torch.allclose(confidence, torch.ones_like(confidence))
+
+
+def test_networks_come_back_from_their_file(tmp_path: Path) -> None:
+    """Sizes and every tensor survive; damage is one clear error."""
+    networks = random_networks(small_recipe())
+    path = tmp_path / 'networks.safetensors'
+    save_networks(networks, path)
+    loaded = load_networks(path)
+    for name, module in networks.parts().items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, loaded.parts()[name].state_dict()[key]), key
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match='not a readable safetensors file'):
+        load_networks(path)

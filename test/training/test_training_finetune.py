@@ -1,0 +1,106 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights come back out of a bundle, and go on learning on a bag."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.network_bundle import random_networks, small_recipe, write_network_bundle
+
+from deltaworld_ros.bundle.load import Bundle, load_bundle
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.evaluate.demo import SAMPLE_BAG
+from deltaworld_ros.model.networks import Networks, load_networks, save_networks
+from deltaworld_training.data.sources.bags import BagRecording
+from deltaworld_training.runs.bundle_weights import bundle_networks
+from deltaworld_training.runs.finetune import FineTuning, duration
+from deltaworld_training.runs.recipe import load_recipe
+from deltaworld_training.stages.tokenizer import reconstruct
+
+
+def trained_like() -> Networks:
+    """Return networks of which no two tensors are equal, as after training."""
+    networks = random_networks(small_recipe())
+    generator = torch.Generator().manual_seed(5)
+    for module in networks.parts().values():
+        for value in module.state_dict().values():
+            if value.is_floating_point() and value.ndim == 1:
+                value += 0.05 * torch.rand(value.shape, generator=generator)
+    return networks
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Export random networks once."""
+    folder = tmp_path_factory.mktemp('bundles') / 'random'
+    write_network_bundle(folder, trained_like())
+    return load_bundle(folder)
+
+
+def test_weights_come_back_out_of_a_bundle(bundle: Bundle) -> None:
+    """Tokenizer and predictor are those that were exported, to half precision."""
+    expected, found = trained_like(), bundle_networks(bundle)
+    for part in ('tokenizer', 'world'):
+        state = found.parts()[part].state_dict()
+        for name, value in expected.parts()[part].state_dict().items():
+            assert torch.allclose(state[name], value, atol=1e-3, rtol=1e-3), f'{part}.{name}'
+    assert found.sizes['world']['layers'] == 2
+
+
+def test_weights_come_out_of_the_shipped_bundle() -> None:
+    """The shipped bundle can be trained on from: its golden arrays come out again."""
+    networks = bundle_networks(load_bundle('street-lite0'))
+    assert networks.sizes['tokenizer']['encoder_layers'] == 2
+
+
+def test_other_weights_than_the_golden_ones_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A graph that was read wrongly never starts a training."""
+    monkeypatch.setattr('deltaworld_training.runs.bundle_weights.LEAST_COSINE', 1.1)
+    with pytest.raises(UserError, match='other features than the bundle .*give --networks'):
+        bundle_networks(load_bundle('street-lite0'))
+
+
+def test_finetuning_writes_a_bundle_that_knows_the_bag_better(
+    bundle: Bundle, tmp_path: Path,
+) -> None:
+    """Without labels and in seconds: the reconstruction error on the bag falls."""
+    networks = tmp_path / 'start.safetensors'
+    save_networks(trained_like(), networks)
+    recipe = load_recipe('finetune-bag')
+    run = FineTuning(
+        bundle, networks, [BagRecording(SAMPLE_BAG, start=0.0, end=3.0)], recipe,
+        tmp_path / 'run', minutes=0.1, clips=6, mixed=None, workers=1)
+    for stage in recipe.stages.values():
+        stage.data['init_args']['batch'] = 4
+    torch.set_num_threads(1)
+    folder = run.run()
+    manifest = load_bundle(folder).manifest
+    assert manifest.name == f'{bundle.manifest.name}-finetuned'
+    assert manifest.training_data[-1] == f'fine-tuned on {SAMPLE_BAG.name}'
+    before, after = load_networks(networks), load_networks(folder.parent / 'networks.safetensors')
+    features = torch.from_numpy(np.load(tmp_path / 'run' / 'bag' / 'features.npy')).float()
+    errors = []
+    with torch.no_grad():
+        for found in (before, after):
+            made = reconstruct(found.tokenizer, features, 'decoded')
+            errors.append((made - features[:, 1:]).square().mean().item())
+    assert errors[1] < 0.9 * errors[0]
+    assert torch.equal(before.segmentation.head.weight, after.segmentation.head.weight)
+    with pytest.raises(UserError, match='--mix .*holds features'):
+        other = tmp_path / 'other'
+        other.mkdir()
+        for name in ('times', 'labels', 'depth', 'done'):
+            np.save(other / f'{name}.npy', np.zeros((1, 7)))
+        np.save(other / 'features.npy', np.zeros((1, 7, 5, 5), np.float16))
+        run.mixed = other
+        run.store(before)
+
+
+def test_durations_are_the_trainers() -> None:
+    """Days, hours, minutes and seconds."""
+    assert [duration(s) for s in (9.9, 3661, 90_000)] == [
+        '00:00:00:09', '00:01:01:01', '01:01:00:00']

@@ -1,0 +1,119 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A whole training run, small but real: worlds, features, three stages, export."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from support.network_bundle import small_recipe
+
+from deltaworld_ros.bundle.load import load_bundle
+from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
+from deltaworld_ros.engine.parity import check_parity
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.model.networks import load_networks
+from deltaworld_training.data.feature_store import FeatureStore
+from deltaworld_training.data.street_clips import StreetClips
+from deltaworld_training.runs.bundle import BundleRun
+from deltaworld_training.runs.bundle_manifest import bundle_manifest
+from deltaworld_training.runs.recipe import load_recipe
+from deltaworld_training.street.world import TRAIN_SEEDS
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the small recipe once."""
+    folder = tmp_path_factory.mktemp('run')
+    BundleRun(small_recipe(), folder, None).run()
+    return folder
+
+
+def test_run_ends_in_a_bundle_that_verifies(folder: Path) -> None:
+    """The exported bundle loads and its engine reproduces the golden arrays."""
+    bundle = load_bundle(folder / 'street-lite0')
+    assert check_parity(OnnxRuntimeEngine(bundle), bundle).passed
+    baselines = np.load(bundle.file('baselines.npz'))
+    manifest = bundle.manifest
+    assert baselines['blur'].shape == (manifest.steps, manifest.feature_size, 3, 3)
+    assert baselines['mean_token'].shape == (manifest.token_size,)
+
+
+def test_store_holds_every_clip_with_its_truth(folder: Path) -> None:
+    """Features have a mean square of about one; labels and depth lie in their ranges."""
+    store = FeatureStore(folder / 'street')
+    assert len(store.clips) == 4
+    assert 0.3 < np.square(store.features.astype(np.float32)).mean() < 3.0
+    assert set(np.unique(store.labels)) <= set(range(10))
+    depth = np.asarray(store.depth, np.float32)
+    assert np.nanmin(depth) > 0.0
+    assert np.isnan(depth[np.asarray(store.labels) == 6]).all()
+    assert (np.diff(store.times) > 0.0).all()
+
+
+def test_finished_steps_are_not_done_again(folder: Path) -> None:
+    """A second run keeps the weights of the first, and redoes only what is missing."""
+    before = load_file(folder / 'tokenizer.safetensors')
+    (folder / 'heads.safetensors').unlink()
+    run = BundleRun(small_recipe(), folder, None)
+    run.prepare()
+    for name in run.recipe.stages:
+        run.train(name)
+    after = load_file(folder / 'tokenizer.safetensors')
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert (folder / 'heads.safetensors').exists()
+
+
+def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:
+    """On clips it has not seen, in the same feature space, from the bundle's own weights."""
+    recipe = small_recipe()
+    recipe.start = str(folder / 'street-lite0')
+    recipe.needed('data').street_first = 4
+    del recipe.stages['decoder']
+    recipe.stages['tokenizer'].model['tokenizer']['decoder_layers'] = 1
+    for stage in recipe.stages.values():
+        stage.model['initial'] = '{run}/start.safetensors'
+        stage.model['rate'] = 1e-7
+        stage.trainer['max_steps'] = 1
+    run = BundleRun(recipe, tmp_path, None)
+    run.prepare()
+    # What the bundle has of the tokenizer is the result of the decoder's stage.
+    parts = {'tokenizer': 'decoder', 'heads': 'heads', 'predictor': 'predictor'}
+    for name, source in parts.items():
+        after = load_file(run.train(name))
+        before = load_file(folder / f'{source}.safetensors')
+        assert after.keys() == before.keys()
+        # The bundle stores weights in half precision.
+        for key in before:
+            if key.endswith('proj.weight'):
+                assert np.allclose(before[key], after[key], atol=2e-3, rtol=2e-3), key
+    assert bundle_manifest(recipe).training_data == load_bundle(
+        folder / 'street-lite0').manifest.training_data
+    frames = StreetClips(TRAIN_SEEDS.start + 4, 1, 8, 0.2, (96, 64)).clip(0).frames
+    networks = load_networks(folder / 'networks.safetensors')
+    with torch.no_grad():
+        features = networks.backbone(torch.from_numpy(frames).permute(0, 3, 1, 2)).numpy()
+    assert np.allclose(FeatureStore(tmp_path / 'street').features[0], features, atol=0.05)
+
+
+def test_missing_videos_are_named(tmp_path: Path) -> None:
+    """A recipe with videos says which files it lacks before anything is rendered."""
+    with pytest.raises(UserError, match='--videos: give the folder that holds project_video01'):
+        BundleRun(load_recipe('street-cpu'), tmp_path / 'run', None)
+    with pytest.raises(UserError, match='not found: .*project_video01.mp4'):
+        BundleRun(load_recipe('street-cpu'), tmp_path / 'run', tmp_path)
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('text, reason', [
+    ('name: [', 'recipe.yaml'), ('name: x', 'Field required'), ('[]', 'recipe.yaml')])
+def test_bad_recipes_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+    """A recipe that is no YAML or lacks settings is one clear error."""
+    path = tmp_path / 'recipe.yaml'
+    path.write_text(text)
+    with pytest.raises(UserError, match=reason):
+        load_recipe(str(path))
+    with pytest.raises(UserError, match='one of: .*street-cpu'):
+        load_recipe('no-such-recipe')

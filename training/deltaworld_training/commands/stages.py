@@ -1,0 +1,73 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that run the stages of one kind: tokenizer, decoder, predictor, heads."""
+
+from pathlib import Path
+
+import typer
+
+from deltaworld_training.commands.shared import (
+    OutputOption,
+    RecipeOption,
+    StageOption,
+    VideosOption,
+)
+from deltaworld_training.runs.recipe import load_recipe
+
+
+def tokenizer(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train the tokenizer of a recipe; more options go to Lightning.
+
+    Example: deltaworld train tokenizer --output runs/x --trainer.max_steps=100 --model.rate=1e-3
+    """
+    _train('tokenizer', context.args, output, recipe, stage, videos)
+
+
+def decoder(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Distil the decoder of a run's tokenizer into fewer layers; more options go to Lightning.
+
+    Example: deltaworld train decoder --output runs/street --model.tokenizer.decoder_layers=1
+    """
+    _train('decoder', context.args, output, recipe, stage, videos)
+
+
+def predictor(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train the predictor of a recipe, after its tokenizer; more options go to Lightning.
+
+    Example: deltaworld train predictor --output runs/x --model.candidates=64
+    """
+    _train('predictor', context.args, output, recipe, stage, videos)
+
+
+def heads(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train the segmentation and depth heads of a recipe; more options go to Lightning.
+
+    Example: deltaworld train heads --output runs/x --trainer.max_steps=500
+    """
+    _train('heads', context.args, output, recipe, stage, videos)
+
+
+def _train(
+    kind: str, overrides: list[str], output: Path, recipe: str, stage: str | None,
+    videos: Path | None,
+) -> None:
+    """Run the stages of one kind, after the features that the recipe caches."""
+    from deltaworld_training.runs.stage import run_kind
+    for path in run_kind(load_recipe(recipe), kind, stage, output, videos, overrides):
+        typer.echo(f'Wrote {path}')

@@ -1,0 +1,155 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One training run from nothing to a bundle; every step is kept on disk and not done twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import lightning
+import numpy as np
+from rich.console import Console
+
+from deltaworld_ros.export.write_bundle import export_bundle
+from deltaworld_ros.bundle.load import load_bundle
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
+from deltaworld_ros.model.networks import Networks, build_networks, build_part, save_networks
+from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
+from deltaworld_training.runs.bundle_weights import bundle_networks
+from deltaworld_training.runs.provenance import LICENCE_TEXT
+from deltaworld_training.data.clip import ClipSource
+from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
+from deltaworld_training.data.feature_store import FeatureStore, build_store
+from deltaworld_training.stages.store_data import encoded_store
+from deltaworld_training.data.street_clips import StreetClips
+from deltaworld_training.runs.recipe import Recipe
+from deltaworld_training.runs.stage import run_stage
+from deltaworld_training.stages.baselines import fit_blur, mean_token
+from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
+from deltaworld_training.stages.parts import holds, load_part, load_weights, read_part, save_parts
+from deltaworld_training.street.world import TRAIN_SEEDS
+
+BASIS_CLIPS = 120
+BLUR_WINDOWS = 2000
+
+
+@dataclass
+class BundleRun:
+    """The steps of a run in a folder, each done once."""
+
+    recipe: Recipe
+    folder: Path
+    videos: Path | None
+    console: Console = field(default_factory=Console)
+
+    def __post_init__(self) -> None:
+        """Check that the videos of the recipe are there."""
+        data, image = self.recipe.needed('data'), self.recipe.needed('image')
+        names = data.videos if data.video_clips else []
+        if names and self.videos is None:
+            raise UserError(f'--videos: give the folder that holds {", ".join(names)}')
+        self.video_paths = [Path(self.videos or '.') / name for name in names]
+        missing = [str(path) for path in self.video_paths if not path.is_file()]
+        if missing:
+            raise UserError(f'--videos: not found: {", ".join(missing)}')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.size = (image.width, image.height)
+        lightning.seed_everything(self.recipe.seed, verbose=False)
+
+    def run(self, overrides: Sequence[str] = ()) -> Path:
+        """Do every step that is not done yet and return the bundle's folder."""
+        stores = self.prepare()
+        files = [self.train(name, overrides) for name in self.recipe.stages]
+        return self.export(stores, files)
+
+    def prepare(self) -> list[FeatureStore]:
+        """Fit the backbone's feature basis and cache the features of every source."""
+        backbone = self.fit_backbone()
+        matrix, offset = basis_matrix(backbone)
+        extractor = FeatureExtractor(
+            self.folder / 'levels.onnx', self.recipe.grid, matrix, offset)
+        return [
+            build_store(
+                self.folder / name, source, self.recipe.needed('data').clip_frames, extractor,
+                self.recipe.needed('image').focal_length, self.recipe.workers)
+            for name, source in zip(('street', 'videos'), self.sources(), strict=False)
+        ]
+
+    def train(self, name: str, overrides: Sequence[str] = ()) -> Path:
+        """Train one stage on the cached features and return its file."""
+        if not (self.folder / f'{name}.safetensors').exists():
+            self.console.print(f'Training the stage {name}')
+        return run_stage(self.recipe, name, self.folder, overrides)
+
+    def sources(self) -> list[ClipSource]:
+        """Return the street world and, where the recipe asks for them, the videos."""
+        data, stride = self.recipe.needed('data'), self.recipe.needed('forecast').stride
+        sources: list[ClipSource] = [StreetClips(
+            TRAIN_SEEDS.start + data.street_first, data.street_clips, data.clip_frames, stride,
+            self.size)]
+        if self.video_paths:
+            # Only videos need their decoder.
+            from deltaworld_training.data.video_clips import VideoClips
+            sources.append(VideoClips(
+                self.video_paths, data.video_clips, data.clip_frames, stride, self.size,
+                self.recipe.seed))
+        return sources
+
+    def fit_backbone(self) -> EfficientNetLite0:
+        """Return the backbone with its feature basis: ImageNet's, or that of `start`."""
+        path = self.folder / 'backbone.safetensors'
+        if path.exists():
+            return cast(EfficientNetLite0, load_part(path, 'backbone')[0])
+        sizes = self.recipe.needed('backbone')
+        if self.recipe.start is not None:
+            networks = bundle_networks(load_bundle(self.recipe.start))
+            save_networks(networks, self.folder / 'start.safetensors')
+            backbone = networks.backbone
+            export_levels(backbone, self.folder / 'levels.onnx', self.size)
+        else:
+            backbone = cast(EfficientNetLite0, build_part('backbone', sizes))
+            backbone.load_imagenet(imagenet_weights())
+            export_levels(backbone, self.folder / 'levels.onnx', self.size)
+            self._fit_basis(backbone)
+        state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
+        save_parts(path, state, {'backbone': sizes}, {})
+        return backbone
+
+    def _fit_basis(self, backbone: EfficientNetLite0) -> None:
+        self.console.print('Fitting the feature basis')
+        blank = FeatureExtractor(
+            self.folder / 'levels.onnx', self.recipe.grid, np.eye(LEVEL_CHANNELS), np.zeros(1))
+        kept = fit_feature_basis(backbone, sample_levels(self.sources(), BASIS_CLIPS, blank))
+        self.console.print(f'The features keep {kept:.1%} of the variance of the levels')
+
+    def export(self, stores: list[FeatureStore], files: list[Path]) -> Path:
+        """Write networks.safetensors and the bundle from the files of the stages."""
+        recipe, forecast = self.recipe, self.recipe.needed('forecast')
+        networks = load_trained(network_sizes(recipe), [
+            self.folder / 'backbone.safetensors', *files])
+        save_networks(networks, self.folder / 'networks.safetensors')
+        blur = fit_blur(
+            stores, recipe.grid, forecast.context_length, forecast.steps, BLUR_WINDOWS,
+            recipe.seed)
+        tokenizer = self.folder / f'{recipe.names("tokenizer")[-1]}.safetensors'
+        token = mean_token([encoded_store(tokenizer, store) for store in stores])
+        clip = self.sources()[-1].clip(0)
+        folder = self.folder / recipe.name
+        export_bundle(
+            folder, bundle_manifest(recipe), networks, clip.frames[:forecast.context_length],
+            forecast.stride * np.arange(forecast.context_length),
+            {'blur': blur, 'mean_token': token}, LICENCE_TEXT)
+        return folder
+
+
+def load_trained(sizes: dict[str, dict], files: list[Path]) -> Networks:
+    """Build the networks and load each part from the last of the files that holds it."""
+    networks = build_networks(sizes)
+    for part, module in networks.parts().items():
+        path = next((path for path in reversed(files) if holds(path, part)), None)
+        if path is None:
+            raise UserError(f'no stage of the recipe trains the {part}')
+        load_weights(module, read_part(path, part)[1], path)
+    return networks

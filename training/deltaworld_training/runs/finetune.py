@@ -1,0 +1,169 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tune a bundle on the user's own bags, without labels, and write it as a new bundle."""
+
+import datetime
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
+
+from deltaworld_ros.export.write_bundle import export_bundle
+from deltaworld_ros.bundle.load import Bundle
+from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.errors import UserError
+from deltaworld_ros.model.networks import Networks, load_networks, save_networks
+from deltaworld_training.runs.bundle import load_trained
+from deltaworld_training.runs.bundle_weights import bundle_networks
+from deltaworld_training.data.clip import Clip, ClipSource
+from deltaworld_training.data.crops import RandomResizedCrop
+from deltaworld_training.data.feature_store import FeatureStore, build_store
+from deltaworld_training.data.photometric import apply_look, sample_look
+from deltaworld_training.data.recordings import Recording
+from deltaworld_training.data.sampled_clips import SampledClips
+from deltaworld_training.data.sampling import FixedStride
+from deltaworld_training.stages.store_data import encoded_store
+from deltaworld_training.runs.recipe import Recipe
+from deltaworld_training.runs.stage import run_stage
+from deltaworld_training.stages.baselines import fit_blur, mean_token
+
+BLUR_CLIPS = 500
+# Of the time that is left after the features, the tokenizer's share.
+TOKENIZER_SHARE = 0.4
+# A camera sees the world as it is: cuts and aspects vary little.
+CROP = RandomResizedCrop(scale=(0.7, 1.0), aspect=(0.95, 1.05), mirror=0.5)
+
+
+class RecolouredClips:
+    """The clips of a source, half of them with another look of camera and sensor."""
+
+    def __init__(self, source: ClipSource, seed: int):
+        """Take the source."""
+        self.source = source
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.source)
+
+    def clip(self, index: int) -> Clip:
+        """Return one clip, recoloured alike in all its frames."""
+        clip = self.source.clip(index)
+        generator = np.random.default_rng((self.seed, index, 1))
+        if generator.random() < 0.5:
+            return clip
+        look = sample_look(generator)
+        frames = np.stack([apply_look(frame, look, generator) for frame in clip.frames])
+        return Clip(frames, clip.times)
+
+
+@dataclass
+class ModuleExtractor:
+    """The features of frames by a backbone in torch, on one thread of each process."""
+
+    backbone: nn.Module
+    grid: tuple[int, int]
+    feature_size: int
+
+    @torch.no_grad()
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Map frames (F, h, w, 3) to features (F, N, D) float32."""
+        torch.set_num_threads(1)
+        found = self.backbone(torch.from_numpy(frames).permute(0, 3, 1, 2))
+        result: np.ndarray = found.float().numpy()
+        return result
+
+
+@dataclass
+class FineTuning:
+    """A run in a folder: features of the bags, tokenizer, predictor, export."""
+
+    bundle: Bundle
+    networks: Path | None
+    recordings: Sequence[Recording]
+    recipe: Recipe
+    folder: Path
+    minutes: float
+    clips: int
+    mixed: Path | None
+    workers: int
+    console: Console = field(default_factory=Console)
+
+    def run(self) -> Path:
+        """Train for the given time and return the new bundle's folder."""
+        began = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        start = self.start()
+        store = self.store(start)
+        stores = [self.folder / 'bag', *([self.mixed] if self.mixed else [])]
+        left = max(10.0, 60.0 * self.minutes - (time.monotonic() - began))
+        files = [self.folder / 'start.safetensors']
+        for name, share in (('tokenizer', TOKENIZER_SHARE), ('predictor', 1.0 - TOKENIZER_SHARE)):
+            self.console.print(f'Training the {name} for {share * left / 60.0:.1f} minutes')
+            files.append(run_stage(self.recipe, name, self.folder, [
+                f'--trainer.max_time={duration(share * left)}',
+                f'--data.folders={[str(path) for path in stores]}']))
+        networks = load_trained(start.sizes, files)
+        save_networks(networks, self.folder / 'networks.safetensors')
+        return self.export(networks, store)
+
+    def start(self) -> Networks:
+        """Return the networks to start from, and keep them in a file."""
+        networks = (
+            load_networks(self.networks) if self.networks else bundle_networks(self.bundle))
+        save_networks(networks, self.folder / 'start.safetensors')
+        return networks
+
+    def source(self) -> RecolouredClips:
+        """Return random cuts of the recordings at the bundle's stride."""
+        m = self.bundle.manifest
+        sampling = FixedStride(m.stride, m.context_length + m.steps)
+        return RecolouredClips(SampledClips(
+            self.recordings, sampling, CROP, (m.image_width, m.image_height), self.clips,
+            self.recipe.seed), self.recipe.seed)
+
+    def store(self, networks: Networks) -> FeatureStore:
+        """Cache the features of the recordings' clips."""
+        m = self.bundle.manifest
+        extractor = ModuleExtractor(
+            networks.backbone, (m.feature_rows, m.feature_columns), m.feature_size)
+        store = build_store(
+            self.folder / 'bag', self.source(), m.context_length + m.steps,
+            extractor, m.focal_length, self.workers)
+        if self.mixed is not None:
+            shape = FeatureStore(self.mixed).features.shape[2:]
+            if shape != store.features.shape[2:]:
+                raise UserError(f'--mix {self.mixed}: holds features of {shape}, the bundle has '
+                                f'{store.features.shape[2:]}')
+        return store
+
+    def export(self, networks: Networks, store: FeatureStore) -> Path:
+        """Write the bundle beside the run's files."""
+        m = self.bundle.manifest
+        tokens = encoded_store(self.folder / 'tokenizer.safetensors', store)
+        blur = fit_blur(
+            [store], (m.feature_rows, m.feature_columns), m.context_length, m.steps, BLUR_CLIPS,
+            self.recipe.seed)
+        names = ', '.join(Path(recording.name).name for recording in self.recordings)
+        manifest = Manifest(**{
+            **vars(m), 'name': f'{m.name}-finetuned', 'files': {},
+            'created': datetime.date.today().isoformat(),
+            'training_data': [*m.training_data, f'fine-tuned on {names}']})
+        frames = self.source().clip(0).frames[:m.context_length]
+        folder = self.folder / manifest.name
+        export_bundle(
+            folder, manifest, networks, frames, m.stride * np.arange(m.context_length),
+            {'blur': blur, 'mean_token': mean_token([tokens])},
+            self.bundle.file('LICENSES.md').read_text(encoding='utf-8'))
+        return folder
+
+
+def duration(seconds: float) -> str:
+    """Write a time as Lightning's trainer takes it, days:hours:minutes:seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f'{minutes // 1440:02d}:{minutes // 60 % 24:02d}:{minutes % 60:02d}:{rest:02d}'
