@@ -152,12 +152,17 @@ class SelfAttentionBlock(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries attend to context tokens of another size; both are turned by their times."""
+    """Queries attend to context tokens of another size; both are turned by their places."""
 
-    def __init__(self, size: int, heads: int, context_size: int):
-        """Create the projections; keys and values come straight from the context tokens."""
+    def __init__(self, size: int, heads: int, context_size: int, axes: int = 1):
+        """
+        Create the projections; keys and values come straight from the context tokens.
+
+        `axes` is the number of coordinates of a place: 1 for times, 3 with rows and columns.
+        """
         super().__init__()
         self.heads = heads
+        self.axes = axes
         self.q_proj = nn.Linear(size, size)
         self.kv_proj = nn.Linear(context_size, 2 * size)
         self.out_proj = nn.Linear(size, size)
@@ -167,7 +172,7 @@ class CrossAttention(nn.Module):
         key, value = self.kv_proj(context).chunk(2, dim=-1)
         key, value = self._split(key), self._split(value)
         cos, sin = (t.unsqueeze(-3) for t in table)
-        return rotate_leading(key, cos, sin), value
+        return rotate_leading(key, cos, sin, self.axes), value
 
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, table: tuple[Tensor, Tensor],
@@ -181,7 +186,7 @@ class CrossAttention(nn.Module):
         """
         query = self._split(self.q_proj(x))
         cos, sin = (t.unsqueeze(-3) for t in table)
-        query = rotate_leading(query, cos, sin)
+        query = rotate_leading(query, cos, sin, self.axes)
         if mask is not None:
             out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
         elif own:
@@ -199,11 +204,12 @@ class CrossAttentionBlock(nn.Module):
 
     def __init__(
         self, size: int, heads: int, mlp_size: int, context_size: int, layer_scale: float = 1e-5,
+        axes: int = 1,
     ):
-        """Create the layers."""
+        """Create the layers; see CrossAttention for `axes`."""
         super().__init__()
         self.norm1 = nn.LayerNorm(size, NORM_EPSILON)
-        self.attention = CrossAttention(size, heads, context_size)
+        self.attention = CrossAttention(size, heads, context_size, axes)
         self.layer_scale1 = LayerScale(size, layer_scale)
         self.norm2 = nn.LayerNorm(size, NORM_EPSILON)
         self.mlp = Mlp(size, mlp_size)

@@ -17,12 +17,12 @@ class Predictor(nn.Module):
 
     def __init__(
         self, size: int, heads: int, layers: int, mlp_size: int, token_size: int,
-        layer_scale: float = 1e-5,
+        layer_scale: float = 1e-5, axes: int = 1,
     ):
         """Take the queries' and the tokens' sizes; they are equal in the paper."""
         super().__init__()
         self.blocks = nn.ModuleList(
-            CrossAttentionBlock(size, heads, mlp_size, token_size, layer_scale)
+            CrossAttentionBlock(size, heads, mlp_size, token_size, layer_scale, axes)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(size, NORM_EPSILON)

@@ -51,11 +51,19 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (x.float() * cos + rotated * sin).to(x.dtype)
 
 
-def rotate_leading(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first 2 R values of the last axis by tables of size R; leave the rest alone."""
-    size = cos.shape[-1]
+def rotate_leading(x: Tensor, cos: Tensor, sin: Tensor, axes: int = 1) -> Tensor:
+    """
+    Rotate the first 2 R values of the last axis by tables of size R; leave the rest alone.
+
+    With several axes, each rotates a contiguous part of its own, 2 R / axes values in two halves,
+    by its part of the tables.
+    """
     whole = x.float()
-    first, second = whole[..., :size], whole[..., size:2 * size]
-    return torch.cat([
-        first * cos - second * sin, second * cos + first * sin, whole[..., 2 * size:],
-    ], dim=-1).to(x.dtype)
+    parts, size = [], cos.shape[-1] // axes
+    for axis in range(axes):
+        begin = 2 * size * axis
+        first, second = whole[..., begin:begin + size], whole[..., begin + size:begin + 2 * size]
+        own = slice(size * axis, size * (axis + 1))
+        parts += [first * cos[..., own] - second * sin[..., own],
+                  second * cos[..., own] + first * sin[..., own]]
+    return torch.cat([*parts, whole[..., 2 * size * axes:]], dim=-1).to(x.dtype)

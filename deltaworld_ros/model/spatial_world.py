@@ -13,28 +13,30 @@ from deltaworld_ros.model.rotary import time_frequencies
 Table = tuple[Tensor, Tensor]
 
 
+AXES = 3
+
+
 def axial_table(times: Tensor, grid: tuple[int, int], frequencies: int) -> Table:
     """
     Return the tables of the 3-D rotation of every patch of every frame, each (B, F N, 3 n).
 
     Times (B, F) are float64 seconds, re-based to a recent frame; the grid is (rows, columns).
-    Each of the axes time, y and x turns `frequencies` = n pairs of a head's values. The times
-    take the released predictor's range of frequencies, from 100 to 0.01 turns a second; the
-    places take DINOv3's, from 1 down to (almost) 0.01 turns a unit, with patch centres scaled
-    to -1..1: neither the paper nor the release names those of DINO-world.
+    The tables hold n = `frequencies` columns for time, then for x, then for y, all from 100 to
+    0.01 turns a unit. The places run from -1 to 1 with the outer patches exactly there, unlike
+    the patch centres of the backbone (paper, appendix A; release, `models/dinoworld.py`).
     """
     rows, columns = grid
-    y = 2.0 * (torch.arange(rows, dtype=torch.float64) + 0.5) / rows - 1.0
-    x = 2.0 * (torch.arange(columns, dtype=torch.float64) + 0.5) / columns - 1.0
-    places = torch.stack(torch.meshgrid(y, x, indexing='ij'), dim=-1).reshape(-1, 2)
-    spatial = 100.0 ** -(torch.arange(frequencies, dtype=torch.float64) / frequencies)
-    where = (places[:, :, None] * spatial).flatten(1).to(times.device)
-    when = times.double()[..., None] * time_frequencies(frequencies).to(times.device)
-    turns = torch.cat([
+    y, x = torch.meshgrid(
+        torch.linspace(-1.0, 1.0, rows, dtype=torch.float64),
+        torch.linspace(-1.0, 1.0, columns, dtype=torch.float64), indexing='ij')
+    turns = time_frequencies(frequencies).to(times.device)
+    places = torch.stack([x.flatten(), y.flatten()], dim=-1).to(times.device)
+    where = (places[:, :, None] * turns).flatten(1)
+    when = times.double()[..., None] * turns
+    angles = 2.0 * math.pi * torch.cat([
         when[:, :, None].expand(-1, -1, rows * columns, -1),
         where.expand(*times.shape, -1, -1),
     ], dim=-1).flatten(1, 2)
-    angles = 2.0 * math.pi * turns
     return angles.cos().float(), angles.sin().float()
 
 
@@ -54,8 +56,8 @@ class SpatialWorld(nn.Module):
 
     One query, the same at all patches, attends to the past frames: a learned one (paper,
     equation 1) or, with `learned_query` off, noise for best-of-many (equation 3). Of each head
-    of 64 values, 20 turn with time, 20 with y, 20 with x and 4 with nothing; other head sizes
-    give each axis twice a sixth of the head, rounded down.
+    of 64 values, the first 20 turn with time, 20 with x, 20 with y and 4 with nothing; other head
+    sizes give each axis twice a sixth of the head, rounded down.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class SpatialWorld(nn.Module):
         self.noise_size = size
         self.frequencies = size // heads // 6
         feature_size = size if feature_size is None else feature_size
-        self.predictor = Predictor(size, heads, layers, mlp_size, feature_size, layer_scale)
+        self.predictor = Predictor(size, heads, layers, mlp_size, feature_size, layer_scale, AXES)
         if learned_query:
             self.query = nn.Parameter(torch.randn(size) * 0.02)
         self.learned_query = learned_query

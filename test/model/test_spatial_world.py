@@ -4,6 +4,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,34 +27,67 @@ def small_world(learned_query: bool = False) -> SpatialWorld:
     return SpatialWorld(128, 2, 2, 96, 10, learned_query, layer_scale=1.0).eval()
 
 
-def test_each_axis_turns_its_own_twenty_values() -> None:
-    """Of 64 values, time, y and x move 20 each; four never move."""
-    assert small_world().frequencies == 10
-    x = torch.randn(64)
-    reference = axial_table(torch.zeros(1, 1), (3, 3), 10)
-    centre = rotate_leading(x, reference[0][0, 4], reference[1][0, 4])
-    assert torch.equal(centre, x)
-    later = axial_table(torch.full((1, 1), 0.314), (3, 3), 10)
-    moved = [
-        (rotate_leading(x, cos, sin) - x).abs() > 1e-7 for cos, sin in (
-            (later[0][0, 4], later[1][0, 4]),
-            (reference[0][0, 7], reference[1][0, 7]),
-            (reference[0][0, 5], reference[1][0, 5]))
-    ]
-    assert [int(axis.sum()) for axis in moved] == [20, 20, 20]
-    assert not (moved[0] & moved[1]).any() and not (moved[1] & moved[2]).any()
-    assert not torch.stack(moved)[:, 60:].any()
+def rotated_by_hand(x: np.ndarray, time: float, row: int, column: int) -> np.ndarray:
+    """
+    Rotate a head (h,) as the release says, one pair of numbers after the other in float64.
+
+    The axes are time, x and y; each has its own contiguous values, of which the first half is
+    paired with the second; linspace(-1, 1) has the outer patches at -1 and 1.
+    """
+    rows, columns = GRID
+    count = len(x) // 6
+    coordinates = [
+        time, -1.0 + 2.0 * column / (columns - 1), -1.0 + 2.0 * row / (rows - 1)]
+    turned = x.astype(np.float64)
+    for axis, coordinate in enumerate(coordinates):
+        for k in range(count):
+            angle = 2.0 * math.pi * coordinate * 10.0 ** (2.0 - 4.0 * k / (count - 1))
+            i = 2 * count * axis + k
+            j = i + count
+            turned[i] = x[i] * math.cos(angle) - x[j] * math.sin(angle)
+            turned[j] = x[i] * math.sin(angle) + x[j] * math.cos(angle)
+    return turned
 
 
-def test_times_turn_with_the_released_range_of_frequencies() -> None:
-    """From 100 turns a second to one in 100 s, evenly in the logarithm, 2 pi t each."""
-    time = 0.0123
-    cos, sin = axial_table(torch.full((1, 1), time).double(), (1, 1), 10)
-    turns = torch.tensor([10.0 ** (2.0 - 4.0 * k / 9.0) for k in range(10)]).double() * time
-    torch.testing.assert_close(cos[0, 0, :10].double(), (2 * math.pi * turns).cos(), atol=1e-6,
-                               rtol=0.0)
-    torch.testing.assert_close(sin[0, 0, :10].double(), (2 * math.pi * turns).sin(), atol=1e-6,
-                               rtol=0.0)
+@pytest.mark.parametrize('head', [64, 32, 50])
+def test_each_axis_turns_its_own_values(head: int) -> None:
+    """Of 64 values time, x and y turn 20 each and 4 rest, with frequencies from 100 to 0.01."""
+    frequencies = SpatialWorld(2 * head, 2, 1, 8, 10).frequencies
+    assert frequencies == head // 6
+    x = torch.randn(head)
+    cos, sin = axial_table(TIMES, GRID, frequencies)
+    for frame in range(TIMES.shape[1]):
+        for patch in range(PATCHES):
+            at = frame * PATCHES + patch
+            expected = rotated_by_hand(
+                x.numpy(), float(TIMES[1, frame]), *divmod(patch, GRID[1]))
+            np.testing.assert_allclose(
+                rotate_leading(x, cos[1, at], sin[1, at], axes=3).numpy(), expected, atol=2e-6)
+
+
+def test_the_predictor_uses_that_rotation() -> None:
+    """Attention by hand, from the block's own projections, gives what the block attends to."""
+    model = small_world()
+    attention = model.predictor.layers()[0].attention
+    context, query = torch.randn(1, 2 * PATCHES, 10), torch.randn(1, PATCHES, 128)
+    cos, sin = axial_table(TIMES[:1, :3], GRID, model.frequencies)
+    past, now = slice(0, 2 * PATCHES), slice(2 * PATCHES, None)
+    keys, values = attention.keys_values(context, (cos[:, past], sin[:, past]))
+    found = attention(query, keys, values, (cos[:, now], sin[:, now]))[0].detach().numpy()
+    q = attention.q_proj(query)[0].detach().numpy().astype(np.float64)
+    k, v = np.split(attention.kv_proj(context)[0].detach().numpy().astype(np.float64), 2, axis=1)
+    places = [(frame, *divmod(patch, GRID[1])) for frame in range(3) for patch in range(PATCHES)]
+    heads = []
+    for head in (slice(0, 64), slice(64, 128)):
+        turned = [
+            np.stack([rotated_by_hand(row[head], float(TIMES[0, frame]), *place)
+                      for row, (frame, *place) in zip(array, at, strict=True)])
+            for array, at in ((q, places[2 * PATCHES:]), (k, places[:2 * PATCHES]))]
+        scores = np.exp(turned[0] @ turned[1].T / 8.0)
+        heads.append(scores / scores.sum(1, keepdims=True) @ v[:, head])
+    weight = attention.out_proj.weight.detach().numpy().astype(np.float64)
+    expected = np.concatenate(heads, axis=1) @ weight.T + attention.out_proj.bias.detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_mask_is_causal_by_blocks() -> None:

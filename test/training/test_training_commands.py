@@ -149,7 +149,7 @@ def test_shipped_recipes_are_whole(name: str, tmp_path: Path) -> None:
                  if key not in ('initial', 'backbone') and '.safetensors' not in str(value)}
         # Fine-tuning takes the sizes from the weights that it starts from.
         part = {'tokenizer': 'tokenizer', 'predictor': 'world'}.get(settings.stage)
-        if 'initial' in config['model'] and part is not None:
+        if config['model'].get('initial') is not None and part is not None:
             model.setdefault(part, network_sizes(load_recipe('street-cpu'))[part])
         if settings.stage == 'decoder':   # which learns from a trained tokenizer
             model['teacher'] = save_random(
@@ -177,6 +177,26 @@ def test_released_recipe_has_the_released_steps() -> None:
         (1e-3, 1_000_000, 256, False), (1e-4, 500_000, 512, False), (1e-5, 550_000, 512, True),
         (1e-6, 600_000, 512, True), (1e-4, 300_000, 512, False), (1e-5, 305_000, 512, True)]
     assert all(s.data['init_args']['batch'] == 1024 for s in map(recipe.settings, recipe.stages))
+
+
+def test_dino_world_recipe_has_the_papers_steps() -> None:
+    """Steps (0) and (1) of Table 2 at 256 px, Table 3 at 512 px, each fine-tuned for 5k."""
+    recipe = load_recipe('dino-world-paper')
+    found = {
+        name: (s.model['rate'], s.model['world']['learned_query'], s.model.get('candidates'),
+               s.data['init_args']['size'][0], s.model['grid'][0], s.trainer['max_steps'],
+               s.resume)
+        for name, s in zip(recipe.stages, map(recipe.settings, recipe.stages), strict=True)}
+    assert found == {
+        'dino-world-256': (1e-4, True, None, 256, 16, 100_000, False),
+        'dino-world-256-finetune': (1e-5, True, None, 256, 16, 105_000, True),
+        'best-of-many-256': (1e-4, False, 16, 256, 16, 100_000, False),
+        'best-of-many-256-finetune': (1e-5, False, 16, 256, 16, 105_000, True),
+        'dino-world-512': (1e-4, True, None, 512, 32, 300_000, False),
+        'dino-world-512-finetune': (1e-5, True, None, 512, 32, 305_000, True)}
+    for settings in map(recipe.settings, recipe.stages):
+        assert settings.model['decay'] == 'weights' and settings.model['weight_decay'] == 0.4
+        assert settings.data['init_args']['batch'] == 1024
 
 
 def command(recipe: Path, run: Path, *more: str) -> list[str]:

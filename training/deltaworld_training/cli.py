@@ -12,7 +12,7 @@ from deltaworld_training.commands.diversity import diversity
 from deltaworld_training.commands.finetune import finetune
 from deltaworld_training.commands.ladder import ladder
 from deltaworld_training.commands.shards import shards
-from deltaworld_training.commands.stages import decoder, heads, predictor, tokenizer
+from deltaworld_training.commands.stages import decoder, dino_world, heads, predictor, tokenizer
 from deltaworld_training.commands.world import world
 
 app = typer.Typer(no_args_is_help=True, help='Train the networks of a bundle, offline.')
@@ -21,7 +21,7 @@ FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True}
 
 for command in (bundle, features, finetune, world, shards, diversity, ladder):
     app.command()(command)
-for stage in (tokenizer, decoder, predictor, heads):
+for stage in (tokenizer, decoder, predictor, dino_world, heads):
     app.command(context_settings=FORWARDED)(stage)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that run the stages of one kind: tokenizer, decoder, predictor, heads."""
+"""The commands that run the stages of one kind."""
 
 from pathlib import Path
 
@@ -49,6 +49,18 @@ def predictor(
     Example: deltaworld train predictor --output runs/x --model.candidates=64
     """
     _train('predictor', context.args, output, recipe, stage, videos)
+
+
+def dino_world(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'dino-world-paper',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train DINO-world, the predictor over patch tokens; more options go to Lightning.
+
+    Example: deltaworld train dino-world --output runs/x --stage best-of-many-256
+    """
+    _train('dino-world', context.args, output, recipe, stage, videos)
 
 
 def heads(

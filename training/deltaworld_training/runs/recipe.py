@@ -40,7 +40,7 @@ class StageSettings(BaseModel, extra='forbid'):
     `{run}` stands for the run's folder.
     """
 
-    stage: Literal['tokenizer', 'decoder', 'predictor', 'heads']
+    stage: Literal['tokenizer', 'decoder', 'predictor', 'dino-world', 'heads']
     after: str | None = None
     resume: bool = False
     model: dict[str, Any] = {}

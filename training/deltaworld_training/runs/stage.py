@@ -26,11 +26,12 @@ from deltaworld_training.stages.pictures import SamplePictures
 from deltaworld_training.stages.precision import fastest_precision
 from deltaworld_training.stages.predictor import PredictorStage
 from deltaworld_training.stages.progress import StageProgress
+from deltaworld_training.stages.spatial_predictor import SpatialPredictorStage
 from deltaworld_training.stages.tokenizer import TokenizerStage
 
 STAGES = {
     'tokenizer': TokenizerStage, 'decoder': DecoderStage, 'predictor': PredictorStage,
-    'heads': HeadsStage}
+    'dino-world': SpatialPredictorStage, 'heads': HeadsStage}
 # What Lightning warns of and what is meant to be so.
 EXPECTED = (
     'LeafSpec', 'eval mode at the start of training', 'does not have many workers',
