@@ -16,6 +16,7 @@ from deltaworld_ros.bags.frames import BagFrames, Frame
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.camera.depth_scale import depth_scale
 from deltaworld_ros.camera.image_fit import ImageFit
+from deltaworld_ros.camera.map_resize import reduce_map
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.baselines import load_baselines
@@ -216,20 +217,18 @@ class Evaluator:
 
     def _truth_map(self, bag: BagFrames, role: str, fit: ImageFit, truth: np.ndarray | None,
                    unknown: float) -> np.ndarray | None:
-        """Return the region of a truth map that the model sees, nearest values at map size."""
+        """Return the region of a truth map that the model sees, at the size of the maps."""
         m = self._manifest
         if bag.topics[role] is None:
             return None
         if truth is None:  # a frame without truth in a bag that has it is not scored
             return np.full((m.map_height, m.map_width), unknown,
                            np.uint8 if role == 'labels' else np.float32)
-        x, y, width, height = fit.region
-        columns = x + (np.arange(m.map_width) + 0.5) * width / m.map_width
-        rows = y + (np.arange(m.map_height) + 0.5) * height / m.map_height
         # The truth may come at another size than the image.
-        columns = (columns * truth.shape[1] / fit.source_width).astype(int)
-        rows = (rows * truth.shape[0] / fit.source_height).astype(int)
-        return truth[rows[:, None], columns]
+        scale_x, scale_y = truth.shape[1] / fit.source_width, truth.shape[0] / fit.source_height
+        x, y, width, height = fit.region
+        return reduce_map(truth, (m.map_width, m.map_height),
+                          (x * scale_x, y * scale_y, width * scale_x, height * scale_y))
 
     def _sample(self) -> Sampled:
         sampled = self._maker.sample(self._forecaster)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.forecast.forecaster import Forecast
 
 Picture = NDArray[np.uint8]   # (h, w, 3) RGB
@@ -43,7 +44,8 @@ def mosaic(
     canvas = np.zeros((rows * height, columns * width, 3), np.uint8)
     for number, (caption, picture) in enumerate(tiles):
         row, column = divmod(number, columns)
-        tile = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
+        tile = np.array(picture) if picture.shape[1::-1] == (width, height) else cv2.resize(
+            picture, (width, height), interpolation=cv2.INTER_LINEAR)
         place, font, size = (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38
         cv2.putText(tile, caption, place, font, size, (0, 0, 0), 2, cv2.LINE_AA)
         cv2.putText(tile, caption, place, font, size, (255, 255, 255), 1, cv2.LINE_AA)
@@ -60,15 +62,19 @@ def forecast_view(
     First the frame that was forecast from, the fused classes and the fused depth; below them the
     classes of each future, with its weight. Depths are in the range that the bundle can express.
     """
+    def labels(ids: NDArray[np.uint8]) -> Picture:
+        return color_labels(enlarge_map(ids, size), classes)
+
     seconds = f'{forecast.leads[lead]:+.3g} s'
     tiles = [
         ('now', image),
-        (f'{seconds} fused', color_labels(forecast.fused_labels[lead], classes)),
-        (f'{seconds} depth', color_depth(forecast.fused_depth[lead], *depth_range)),
+        (f'{seconds} fused', labels(forecast.fused_labels[lead])),
+        (f'{seconds} depth',
+         color_depth(enlarge_map(forecast.fused_depth[lead], size), *depth_range)),
     ]
     if lead > 0 and forecast.labels is not None:
         tiles += [
             (f'{seconds} future {number} ({weight:.0%})',
-             color_labels(forecast.labels[number, lead - 1], classes))
+             labels(forecast.labels[number, lead - 1]))
             for number, weight in enumerate(forecast.weights)]
     return mosaic(tiles, 3, *size)

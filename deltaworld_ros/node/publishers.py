@@ -8,7 +8,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
@@ -20,6 +19,7 @@ from std_msgs.msg import Header, String
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
+from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.forecast.forecaster import Forecast
 from deltaworld_ros.forecast.view import forecast_view
 from deltaworld_ros.node.messages import (
@@ -141,13 +141,12 @@ class ForecastPublishers:
                 forecast, lead, manifest.classes, depth_range, scene.image, size), 'rgb8')
         if name == 'confidence':
             share = np.rint(255 * forecast.confidence[lead]).astype(np.uint8)
-            return serialized_image(header, _enlarge(share, size, cv2.INTER_NEAREST), 'mono8')
+            return serialized_image(header, enlarge_map(share, size), 'mono8')
         owner, _, kind = name.rpartition('/')
         maps = _maps(metres, lead, owner, kind)
         if maps is None:
             return None
-        maps = _enlarge(
-            maps, size, cv2.INTER_NEAREST if kind == 'segmentation' else cv2.INTER_LINEAR)
+        maps = enlarge_map(maps, size)
         # A stack of one future is still a stack: 8UC1, not mono8.
         encoding = None if owner == 'futures' else {'segmentation': 'mono8'}.get(kind)
         return serialized_image(header, maps, encoding)
@@ -203,10 +202,3 @@ def _maps(forecast: Forecast, lead: int, owner: str, kind: str) -> NDArray[Any] 
         return np.ascontiguousarray(futures[:, lead - 1].transpose(1, 2, 0))
     number = int(owner.rpartition('_')[2])
     return futures[number, lead - 1] if number < len(futures) else None
-
-
-def _enlarge(maps: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:
-    if maps.shape[1::-1] == size:
-        return maps
-    resized: NDArray[Any] = cv2.resize(maps, size, interpolation=interpolation)
-    return resized.reshape(size[1], size[0], *maps.shape[2:])   # OpenCV drops an axis of length 1

@@ -181,7 +181,7 @@ def test_depth_is_for_the_canonical_focal_length() -> None:
 
         def clip(self, index: int) -> Clip:
             depth = np.full((1, 8, 8), 10.0)
-            depth[0, 0, 0] = np.inf
+            depth[0, :4, :4] = np.inf
             return Clip(np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1), None, depth,
                         self.focal_length)
     batch = Batches([ClipItems(One(40.0), 80.0), ClipItems(One(None), 80.0)])[[(0, 0), (1, 0)]]

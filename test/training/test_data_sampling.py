@@ -154,9 +154,13 @@ def test_one_region_is_cut_out_of_frames_maps_and_focal_length():
     np.testing.assert_array_equal(mirrored.depth, seen.depth[:, :, ::-1])
     half = cut(clip, Region(20, 12, 40, 24), (20, 12))
     assert half.frames.shape == (3, 12, 20, 3) and half.focal_length == 25.0
-    # Maps hold only values that were there; each pixel is the frame's at the same place.
+    # Labels hold only values that were there; each pixel is the frame's at the same place.
     assert set(np.unique(half.labels)) <= set(np.unique(seen.labels))
-    np.testing.assert_allclose(half.frames[0, :, :, 0], half.depth[0] % 100, atol=1)
+    np.testing.assert_allclose(
+        half.depth[0], half.frames[0, :, :, 0] + 100.0 * half.frames[0, :, :, 1], atol=52)
+    known = np.r_[:9, 10:12]
+    np.testing.assert_allclose(
+        half.depth[0, known], (20.5 + 2 * np.arange(20)) + 100 * (12.5 + 2 * known)[:, None])
     squeezed = cut(clip, Region(0, 0, 80, 60), (20, 60))
     assert squeezed.focal_length == 12.5
 

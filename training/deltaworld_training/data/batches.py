@@ -5,15 +5,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from deltaworld_training.data.clip import LABEL_STRIDE, Clip, ClipSource
-from deltaworld_training.data.crops import canonical_depth
-from deltaworld_training.data.recordings import UNLABELLED
+from deltaworld_training.data.clip import Clip, ClipSource
 from deltaworld_training.data.shard_stream import ShardClips
+from deltaworld_training.data.truth_maps import truth_maps
 
 
 class Batches(Dataset):
@@ -62,15 +59,5 @@ class ClipItems(Dataset):
     def _arrays(self, clip: Clip) -> dict[str, Any]:
         arrays = {'frames': clip.frames, 'times': clip.times}
         if self.focal_length is not None:
-            count, height, width = clip.frames.shape[:3]
-            size = (width // LABEL_STRIDE, height // LABEL_STRIDE)
-            unknown = np.full((count, *size[::-1]), np.nan, np.float32)
-            depth = canonical_depth(clip, self.focal_length)
-            arrays['labels'] = _reduce(clip.labels, size) if clip.labels is not None else (
-                np.full(unknown.shape, UNLABELLED, np.uint8))
-            arrays['depth'] = unknown if depth is None else _reduce(depth, size)
+            arrays['labels'], arrays['depth'] = truth_maps(clip, self.focal_length)
         return arrays
-
-
-def _reduce(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in maps])

@@ -3,6 +3,7 @@
 """Cut one region out of all frames of a clip, and out of their maps and focal length alike."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 
 from deltaworld_ros.camera.image_fit import ImageFit
+from deltaworld_ros.camera.map_resize import reduce_map
 from deltaworld_training.data.clip import Clip
 
 _TRIES = 10
@@ -86,25 +88,29 @@ def cut(clip: Clip, region: Region, size: tuple[int, int]) -> Clip:
     """
     Cut a region out of a clip, resize it to (w, h), and mirror it where the region says so.
 
-    Labels and depth take the nearest pixel. Depth stays in metres; the focal length, in pixels of
-    the width, follows the resize.
+    Labels and depth take the pixel at the centre of each new one. Depth stays in metres; the
+    focal length, in pixels of the width, follows the resize.
     """
     x, y, width, height, mirrored = region
     seen = np.s_[:, y:y + height, x:x + width]
     shrinks = width > size[0] or height > size[1]
     smooth = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
-    def resize(images: np.ndarray, interpolation: int) -> np.ndarray:
+    def resize(images: np.ndarray, one: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         if (width, height) != size:
-            images = np.stack([
-                cv2.resize(image, size, interpolation=interpolation) for image in images])
+            images = np.stack([one(image) for image in images])
         return np.ascontiguousarray(images[:, :, ::-1] if mirrored else images)
+
+    def sample(one: np.ndarray) -> np.ndarray:
+        return reduce_map(one, size)
+
     return Clip(
-        frames=resize(clip.frames[seen], smooth),
+        frames=resize(
+            clip.frames[seen],
+            lambda image: np.asarray(cv2.resize(image, size, interpolation=smooth))),
         times=clip.times,
-        labels=None if clip.labels is None else resize(
-            clip.labels[seen], cv2.INTER_NEAREST_EXACT),
-        depth=None if clip.depth is None else resize(clip.depth[seen], cv2.INTER_NEAREST_EXACT),
+        labels=None if clip.labels is None else resize(clip.labels[seen], sample),
+        depth=None if clip.depth is None else resize(clip.depth[seen], sample),
         focal_length=None if clip.focal_length is None else clip.focal_length * size[0] / width,
     )
 

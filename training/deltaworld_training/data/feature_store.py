@@ -14,8 +14,7 @@ from rich.progress import Progress
 from torch.utils.data import Dataset
 
 from deltaworld_training.data.clip import LABEL_STRIDE, ClipSource
-
-UNLABELLED = 255
+from deltaworld_training.data.truth_maps import truth_maps
 
 
 def _open(path: Path, dtype: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -120,7 +119,6 @@ def _work(
         name: np.lib.format.open_memmap(folder / f'{name}.npy', mode='r+')
         for name in ('features', 'times', 'labels', 'depth', 'done')
     }
-    size = arrays['labels'].shape[:1:-1]
     for index in indices:
         try:
             clip = source.clip(int(index))
@@ -129,19 +127,9 @@ def _work(
             queue.put(f'clip {index}: {type(error).__name__}: {error}')
             raise
         arrays['times'][index] = clip.times
-        arrays['labels'][index] = UNLABELLED if clip.labels is None else _reduce(
-            clip.labels, size)
-        if clip.depth is None or clip.focal_length is None:
-            arrays['depth'][index] = np.nan
-        else:
-            depth = _reduce(clip.depth, size) * (focal_length / clip.focal_length)
-            arrays['depth'][index] = np.where(np.isfinite(depth), depth, np.nan)
+        arrays['labels'][index], arrays['depth'][index] = truth_maps(clip, focal_length)
         arrays['done'][index] = 1
         queue.put(int(index))
-
-
-def _reduce(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in maps])
 
 
 class Windows(Dataset):

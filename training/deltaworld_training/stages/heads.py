@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deltaworld_ros.errors import UserError
-from deltaworld_training.data.feature_store import UNLABELLED, FeatureStore
+from deltaworld_training.data.feature_store import FeatureStore
+from deltaworld_training.data.recordings import UNLABELLED
 from deltaworld_training.stages.losses import masked
 from deltaworld_training.stages.parts import Sizes
 from deltaworld_training.stages.stage import Stage
@@ -84,7 +85,6 @@ class HeadsStage(Stage):
             self.log('depth', loss, prog_bar=True)
             total = total + loss
         self.log('loss', total)
-        return total
         return total
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rosbags.highlevel import AnyReader
 
 from deltaworld_ros.bags.frames import BagFrames, open_reader, stamp_of
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
 from deltaworld_ros.camera.image_decoding import decode_image
+from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import Clip
 from deltaworld_training.data.problems import BrokenFile
@@ -98,8 +98,7 @@ class BagRecording:
         decode = decode_labels if role == 'labels' else decode_depth
         height, width = unknown.shape
         return np.stack([
-            cv2.resize(self._message(index, role, stamp, decode), (width, height),
-                       interpolation=cv2.INTER_NEAREST_EXACT)
+            enlarge_map(self._message(index, role, stamp, decode), (width, height))
             if stamp in index.logs[role] else unknown for stamp in stamps])
 
     def _message(
