@@ -39,8 +39,10 @@ from deltaworld_ros.engine import load_engine
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.node.frame_processor import FrameProcessor
 from deltaworld_ros.node.messages import image_message
+from deltaworld_ros.node.outputs import output_table
 from deltaworld_ros.node.publishers import ForecastPublishers, lead_name
 from deltaworld_ros.node.statistics import Statistics
+from deltaworld_ros.node.throttled_log import ThrottledLog
 
 WIDTH, HEIGHT = 1280, 720
 FUSED = ('segmentation', 'depth', 'confidence', 'camera_info')
@@ -118,19 +120,20 @@ def measure(node: LifecycleNode, bundle: Any, title: str, wanted: list[str], fra
     """Print the overhead for listeners to the wanted topics."""
     manifest = bundle.manifest
     engine = TimedEngine(load_engine(bundle))
-    outputs = ForecastPublishers(node, manifest, manifest.num_futures, False)
+    outputs = ForecastPublishers(
+        node, output_table(manifest.num_futures, False), manifest.leads)
     node.trigger_configure()
     node.trigger_activate()
     listener = subprocess.Popen(
         [sys.executable, str(Path(__file__)), '--listen', *wanted])
     try:
-        while len(outputs.wanted()) < len(wanted) or not outputs.info_wanted:
+        while len(outputs.wanted()) < len(wanted) + 1:   # and forecast_info
             time.sleep(0.05)
         for kind, messages in make_messages().items():
             statistics = KeptTimings()
             processor = FrameProcessor(
-                Forecaster(engine, manifest), manifest, outputs, statistics, node.get_clock(),
-                'benchmark', 'crop', 320, print, print, print)
+                Forecaster(engine, manifest), manifest, 'benchmark', outputs, statistics,
+                node.get_clock(), ThrottledLog(node.get_logger()), fit='crop', output_width=320)
             processor.camera = read_camera(CameraInfo(
                 width=WIDTH, height=HEIGHT, k=[900., 0., 639.5, 0., 900., 359.5, 0., 0., 1.]))
             overhead, received = [], []

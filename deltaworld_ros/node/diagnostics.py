@@ -87,7 +87,7 @@ def values(snapshot: Snapshot, situation: Situation) -> dict[str, str]:
         'context_restarts': str(sum(snapshot.restarts.values())),
         'depth_scale': ('unscaled' if situation.depth_scale is None
                         else f'{situation.depth_scale:.4f}'),
-        'last_error': snapshot.error,
+        'last_error': snapshot.error or situation.startup_error,
     }
     result.update({f'context_restarts: {reason}': str(number)
                    for reason, number in sorted(snapshot.restarts.items())})

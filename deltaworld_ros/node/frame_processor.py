@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from rclpy.clock import Clock
-from std_msgs.msg import Header, String
+from std_msgs.msg import Header
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.depth_scale import depth_scale
@@ -21,10 +19,11 @@ from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
-from deltaworld_ros.node.publishers import ForecastPublishers, Scene, Topic
+from deltaworld_ros.node.frame_result import FrameResult
+from deltaworld_ros.node.outputs import Needs
+from deltaworld_ros.node.publishers import ForecastPublishers, Request
 from deltaworld_ros.node.statistics import Statistics
-
-Log = Callable[[str], None]
+from deltaworld_ros.node.throttled_log import ThrottledLog, kind_of
 
 
 class FrameProcessor:
@@ -34,23 +33,21 @@ class FrameProcessor:
     `camera`, `output_width` and `request_reset` may be set or called from other threads.
     """
 
-    def __init__(self, forecaster: Forecaster, manifest: Manifest, outputs: ForecastPublishers,
-                 statistics: Statistics, clock: Clock, engine_name: str, fit: str,
-                 output_width: int, info: Log, warn: Log, error: Log) -> None:
+    def __init__(self, forecaster: Forecaster, manifest: Manifest, engine_name: str,
+                 publishers: ForecastPublishers, statistics: Statistics, clock: Clock,
+                 log: ThrottledLog, *, fit: str, output_width: int) -> None:
         self.output_width = output_width
         self.camera: Camera | None = None
         self.camera_problem = 'no camera_info has arrived'
         self.depth_scale: float | None = None
         self._forecaster = forecaster
         self._manifest = manifest
-        self._outputs = outputs
+        self._engine_name = engine_name
+        self._publishers = publishers
         self._statistics = statistics
         self._clock = clock
-        self._engine_name = engine_name
+        self._log = log
         self._fit = fit
-        self._info = info
-        self._warn = warn
-        self._error = error
         self._reset_lock = threading.Lock()
         self._reset_reason = ''
 
@@ -59,7 +56,7 @@ class FrameProcessor:
         with self._reset_lock:
             self._reset_reason = reason
         self._statistics.restarted(reason)
-        self._info(f'the context restarts: {reason}')
+        self._log.info(f'the context restarts: {reason}')
 
     def process(self, message: Any) -> None:
         """Process one Image or CompressedImage."""
@@ -67,12 +64,12 @@ class FrameProcessor:
             self._process(message)
         except UserError as error:
             self._statistics.refused(str(error))
-            self._error(f'image refused: {error}')
+            self._log.error(kind_of(error), f'image refused: {error}')
         # Whatever an engine, a driver or a full device raises must not end the node.
         except Exception as error:
             text = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
             self._statistics.engine_failed(text)
-            self._error(f'a frame could not be computed: {text}')
+            self._log.error(kind_of(error), f'a frame could not be computed: {text}')
 
     def _process(self, message: Any) -> None:
         started = time.perf_counter()
@@ -89,24 +86,28 @@ class FrameProcessor:
 
         self._observe(message, image, fitted)
         observed = time.perf_counter()
-        wanted = self._outputs.wanted()
-        forecast = self._forecast(wanted)
+        wanted = self._publishers.wanted()
+        forecast = self._forecast(self._publishers.request(wanted))
         computed = time.perf_counter()
 
-        scene = Scene(fitted, camera, to_input, self.depth_scale or 1.0)
-        number = 0 if forecast is None else self._outputs.publish(
-            wanted, message.header, forecast, scene, self.output_width)
+        result = FrameResult(
+            message.header, fitted, manifest, self._engine_name, camera, to_input,
+            self.depth_scale, self.output_width, forecast)
+        number = self._publishers.publish(
+            [topic for topic in wanted if topic.output.needs is not Needs.FRAME], result)
         finished = time.perf_counter()
-        timings = {} if forecast is None else {
-            stage: value for stage, value in forecast.timings.items() if value}
-        timings.update(input=1e3 * (decoded - started), observe=1e3 * (observed - decoded),
-                       output=1e3 * (finished - computed), total=1e3 * (finished - started))
-        age = (self._clock.now().nanoseconds - _nanoseconds(message.header)) / 1e9
-        self._statistics.took(timings)
+        if forecast is not None:
+            result.timings.update({
+                stage: value for stage, value in forecast.timings.items() if value})
+        result.timings.update(
+            input=1e3 * (decoded - started), observe=1e3 * (observed - decoded),
+            output=1e3 * (finished - computed), total=1e3 * (finished - started))
+        result.age = (self._clock.now().nanoseconds - _nanoseconds(message.header)) / 1e9
+        self._statistics.took(result.timings)
         if number:
-            self._statistics.published(age)
-        if self._outputs.info_wanted:
-            self._publish_info(message.header, forecast, timings, age)
+            self._statistics.published(result.age)
+        self._publishers.publish(
+            [topic for topic in wanted if topic.output.needs is Needs.FRAME], result)
 
     def _observe(self, message: Any, image: DecodedImage, fitted: Any) -> None:
         with self._reset_lock:
@@ -119,17 +120,14 @@ class FrameProcessor:
             source=(image.width, image.height, encoding, message.header.frame_id))
         if observed.restarted and not reason:
             self._statistics.restarted(observed.restarted)
-            self._warn(f'the context restarts: {observed.restarted}')
+            self._log.warn('the context restarts', f'the context restarts: {observed.restarted}')
         self._statistics.accepted(observed.fill)
 
-    def _forecast(self, wanted: set[Topic]) -> Forecast | None:
+    def _forecast(self, request: Request) -> Forecast | None:
         """Run the graphs, and of the decoder the leads, that the wanted topics need."""
-        ahead = {name for lead, name in wanted if lead > 0}
-        if ahead and self._forecaster.ready:
-            futures = any(name.startswith('future') or name == 'view' for name in ahead)
-            forecast = self._forecaster.forecast(
-                futures=futures, leads=sorted({lead for lead, _ in wanted}))
-        elif any(lead == 0 for lead, _ in wanted):
+        if request.ahead and self._forecaster.ready:
+            forecast = self._forecaster.forecast(futures=request.futures, leads=request.leads)
+        elif 0 in request.leads:
             forecast = self._forecaster.present()
         else:
             return None
@@ -144,27 +142,9 @@ class FrameProcessor:
             self.camera_problem = (
                 f'camera_info is for images of {camera.width}x{camera.height}, the image is '
                 f'{image.width}x{image.height}')
-            self._error(self.camera_problem)
+            self._log.error('camera_info of another size', self.camera_problem)
             return None
         return camera
-
-    def _publish_info(self, header: Header, forecast: Forecast | None,
-                      timings: dict[str, float], age: float) -> None:
-        stamp = header.stamp
-        self._outputs.publish_info(String(data=json.dumps({
-            'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec},
-            'frame_id': header.frame_id,
-            'leads': [] if forecast is None else list(forecast.leads),
-            'weights': [] if forecast is None else [
-                round(float(value), 6) for value in forecast.weights],
-            'context_stamps': [] if forecast is None else [
-                round(value, 6) for value in forecast.context_stamps],
-            'bundle': self._manifest.name,
-            'engine': self._engine_name,
-            'depth_scale': self.depth_scale,
-            'timings_ms': {stage: round(value, 3) for stage, value in timings.items()},
-            'age': round(age, 6),
-        })))
 
 
 def _nanoseconds(header: Header) -> int:
@@ -174,7 +154,7 @@ def _nanoseconds(header: Header) -> int:
 @lru_cache(maxsize=4)
 def _fit_to_input(decoded: tuple[int, int], camera: tuple[int, int], target: tuple[int, int],
                   mode: str) -> tuple[ImageFit, Matrix]:
-    """Give the fit of a decoded image, and the matrix from the camera's pixels to the input's."""
+    """Return the fit of a decoded image, and the matrix from camera pixels to input pixels."""
     fit = ImageFit(*decoded, *target, mode)
     # The decoder may have halved the image; the camera's pixels are those of the full one.
     return fit, fit.intrinsics(resize_matrix(decoded[0] / camera[0], decoded[1] / camera[1]))

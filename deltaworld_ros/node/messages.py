@@ -18,6 +18,7 @@ from std_msgs.msg import Header, String
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.intrinsics import Camera, Matrix
+from deltaworld_ros.node.frame_result import FrameResult
 
 UNLABELLED = 255
 
@@ -114,3 +115,22 @@ def vision_label_info_message(types: Any, header: Header, manifest: Manifest) ->
     return types.LabelInfo(header=header, class_map=[
         types.VisionClass(class_id=number, class_name=entry.name)
         for number, entry in enumerate(manifest.classes)])
+
+
+def forecast_info_message(result: FrameResult, lead: int = 0) -> String:
+    """Tell of a frame and its forecast, if there is one: weights, context, times, age, as JSON."""
+    stamp, forecast = result.header.stamp, result.forecast
+    return String(data=json.dumps({
+        'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec},
+        'frame_id': result.header.frame_id,
+        'leads': [] if forecast is None else list(forecast.leads),
+        'weights': [] if forecast is None else [
+            round(float(value), 6) for value in forecast.weights],
+        'context_stamps': [] if forecast is None else [
+            round(value, 6) for value in forecast.context_stamps],
+        'bundle': result.manifest.name,
+        'engine': result.engine_name,
+        'depth_scale': result.depth_scale,
+        'timings_ms': {stage: round(value, 3) for stage, value in result.timings.items()},
+        'age': round(result.age, 6),
+    }))

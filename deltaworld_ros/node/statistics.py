@@ -120,11 +120,6 @@ class Statistics:
             for stage, value in timings.items():
                 self._timings.setdefault(stage, deque(maxlen=TIMINGS_KEPT)).append(value)
 
-    def failed(self, error: str) -> None:
-        """Keep an error that belongs to no frame, such as a failed transition."""
-        with self._lock:
-            self._error = error
-
     def snapshot(self) -> Snapshot:
         """Give the statistics of this moment."""
         with self._lock:

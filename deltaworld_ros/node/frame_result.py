@@ -1,0 +1,79 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What one frame led to: the facts that every output is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from std_msgs.msg import Header
+
+from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.camera.intrinsics import Camera, Matrix
+from deltaworld_ros.forecast.forecaster import Forecast
+
+
+@dataclass
+class FrameResult:
+    """
+    One frame, its forecast, and the camera that took it.
+
+    `forecast` is None where nobody asked for maps; it has the present alone (one lead, 0 s) while
+    the context fills. `to_input` takes pixels of the camera's image to pixels of `image`.
+    """
+
+    header: Header                     # of the input image
+    image: NDArray[np.uint8]           # (h, w, 3) RGB at the graphs' input size
+    manifest: Manifest
+    engine_name: str
+    camera: Camera | None              # None: unknown
+    to_input: Matrix                   # (3, 3)
+    depth_scale: float | None          # metres a unit of the forecast's depth; None: unknown
+    output_width: int                  # pixels
+    forecast: Forecast | None = None
+    timings: dict[str, float] = field(default_factory=dict)   # ms by stage
+    age: float = 0.0                   # s between the stamp and now
+
+    @property
+    def num_leads(self) -> int:
+        """Return the number of leads that there are maps for, the present included."""
+        return 0 if self.forecast is None else len(self.forecast.leads)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return width and height of the published maps, in pixels."""
+        width = self.output_width
+        return width, max(1, round(width * self.manifest.map_height / self.manifest.map_width))
+
+    @cached_property
+    def metres(self) -> Forecast:
+        """
+        Return the forecast with its depth scaled to the camera.
+
+        Depth is NaN in the sky and outside the range that the bundle can express.
+        """
+        assert self.forecast is not None
+        low, high = self.manifest.depth_minimum, self.manifest.depth_maximum
+        names = [one.name for one in self.manifest.classes]
+        sky = names.index('sky') if 'sky' in names else None
+        scale = np.float32(self.depth_scale or 1.0)
+
+        def metres(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            metres = depth * scale
+            unknown = (depth < low) | (depth > high)
+            if sky is not None:
+                unknown |= labels == sky
+            np.putmask(metres, unknown, np.nan)
+            return metres
+
+        forecast = self.forecast
+        futures = None
+        if forecast.labels is not None and forecast.depth is not None:
+            futures = metres(forecast.depth, forecast.labels)
+        return dataclasses.replace(
+            forecast, fused_depth=metres(forecast.fused_depth, forecast.fused_labels),
+            depth=futures)

@@ -1,0 +1,106 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make the messages below a lead: maps, stacks of futures, pictures for people, intrinsics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.serialization import serialize_message
+
+from deltaworld_ros.camera.intrinsics import resize_matrix
+from deltaworld_ros.camera.map_resize import enlarge_map
+from deltaworld_ros.forecast.view import forecast_view
+from deltaworld_ros.node.frame_result import FrameResult
+from deltaworld_ros.node.messages import camera_info_message, restamped, serialized_image
+
+
+def segmentation(result: FrameResult, lead: int) -> bytes:
+    """Return the fused class ids, mono8."""
+    assert result.forecast is not None
+    return serialized_image(
+        result.header, enlarge_map(result.forecast.fused_labels[lead], result.size), 'mono8')
+
+
+def depth(result: FrameResult, lead: int) -> bytes:
+    """Return the fused depth in metres, 32FC1."""
+    return serialized_image(result.header, enlarge_map(result.metres.fused_depth[lead], result.size))
+
+
+def confidence(result: FrameResult, lead: int) -> bytes:
+    """Return the share (x255) of the weighted futures that agree with the fused class, mono8."""
+    assert result.forecast is not None
+    share = np.rint(255 * result.forecast.confidence[lead]).astype(np.uint8)
+    return serialized_image(result.header, enlarge_map(share, result.size), 'mono8')
+
+
+def futures_segmentation(result: FrameResult, lead: int) -> bytes | None:
+    """Return the class ids of all futures, 8UC<K>."""
+    stack = _stack(result.metres.labels, lead)
+    return None if stack is None else serialized_image(result.header, enlarge_map(stack, result.size))
+
+
+def futures_depth(result: FrameResult, lead: int) -> bytes | None:
+    """Return the depth of all futures in metres, 32FC<K>."""
+    stack = _stack(result.metres.depth, lead)
+    return None if stack is None else serialized_image(result.header, enlarge_map(stack, result.size))
+
+
+def future_segmentation(number: int, result: FrameResult, lead: int) -> bytes | None:
+    """Return the class ids of one future, mono8."""
+    maps = _future(result.metres.labels, number, lead)
+    return None if maps is None else serialized_image(
+        result.header, enlarge_map(maps, result.size), 'mono8')
+
+
+def future_depth(number: int, result: FrameResult, lead: int) -> bytes | None:
+    """Return the depth of one future in metres, 32FC1."""
+    maps = _future(result.metres.depth, number, lead)
+    return None if maps is None else serialized_image(result.header, enlarge_map(maps, result.size))
+
+
+def view(result: FrameResult, lead: int) -> bytes:
+    """Return a mosaic for people, rgb8; its colours follow the bundle's own depth range."""
+    assert result.forecast is not None
+    manifest = result.manifest
+    depth_range = (manifest.depth_minimum, manifest.depth_maximum)
+    return serialized_image(result.header, forecast_view(
+        result.forecast, lead, manifest.classes, depth_range, result.image, result.size), 'rgb8')
+
+
+class CameraInfoMaker:
+    """Describes the maps, alike for every lead: one camera sees them all."""
+
+    def __init__(self) -> None:
+        # The last serialized message, and what it describes: cameras seldom change.
+        self._described: Any = None
+        self._description = b''
+
+    def __call__(self, result: FrameResult, lead: int) -> bytes | None:
+        """Return the intrinsics of the maps, or None where the camera is unknown."""
+        camera, size, manifest = result.camera, result.size, result.manifest
+        if camera is None:
+            return None
+        seen = (result.header.frame_id, camera.values(), result.to_input.tobytes(), size)
+        if seen != self._described:
+            to_map = resize_matrix(size[0] / manifest.image_width,
+                                   size[1] / manifest.image_height) @ result.to_input
+            self._description = serialize_message(
+                camera_info_message(result.header, camera, to_map, size))
+            self._described = seen
+        return restamped(self._description, result.header)
+
+
+def _stack(futures: NDArray[Any] | None, lead: int) -> NDArray[Any] | None:
+    """Return maps (a, b, K) of all futures (K, S, a, b) at a lead."""
+    if futures is None:
+        return None
+    return np.ascontiguousarray(futures[:, lead - 1].transpose(1, 2, 0))
+
+
+def _future(futures: NDArray[Any] | None, number: int, lead: int) -> NDArray[Any] | None:
+    if futures is None or number >= len(futures):
+        return None
+    return np.asarray(futures[number, lead - 1])
