@@ -17,48 +17,40 @@ from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.messages import camera_info_message, restamped, serialized_image
 
 
-def segmentation(result: FrameResult, lead: int) -> bytes:
+def segmentation(result: FrameResult, lead: int) -> bytes | None:
     """Return the fused class ids, mono8."""
-    assert result.forecast is not None
-    return serialized_image(
-        result.header, enlarge_map(result.forecast.fused_labels[lead], result.size), 'mono8')
+    return _map_message(result, result.metres.fused_labels[lead], 'mono8')
 
 
-def depth(result: FrameResult, lead: int) -> bytes:
+def depth(result: FrameResult, lead: int) -> bytes | None:
     """Return the fused depth in metres, 32FC1."""
-    return serialized_image(result.header, enlarge_map(result.metres.fused_depth[lead], result.size))
+    return _map_message(result, result.metres.fused_depth[lead])
 
 
-def confidence(result: FrameResult, lead: int) -> bytes:
+def confidence(result: FrameResult, lead: int) -> bytes | None:
     """Return the share (x255) of the weighted futures that agree with the fused class, mono8."""
-    assert result.forecast is not None
-    share = np.rint(255 * result.forecast.confidence[lead]).astype(np.uint8)
-    return serialized_image(result.header, enlarge_map(share, result.size), 'mono8')
+    share = np.rint(255 * result.metres.confidence[lead]).astype(np.uint8)
+    return _map_message(result, share, 'mono8')
 
 
 def futures_segmentation(result: FrameResult, lead: int) -> bytes | None:
     """Return the class ids of all futures, 8UC<K>."""
-    stack = _stack(result.metres.labels, lead)
-    return None if stack is None else serialized_image(result.header, enlarge_map(stack, result.size))
+    return _map_message(result, _stack(result.metres.labels, lead))
 
 
 def futures_depth(result: FrameResult, lead: int) -> bytes | None:
     """Return the depth of all futures in metres, 32FC<K>."""
-    stack = _stack(result.metres.depth, lead)
-    return None if stack is None else serialized_image(result.header, enlarge_map(stack, result.size))
+    return _map_message(result, _stack(result.metres.depth, lead))
 
 
 def future_segmentation(number: int, result: FrameResult, lead: int) -> bytes | None:
     """Return the class ids of one future, mono8."""
-    maps = _future(result.metres.labels, number, lead)
-    return None if maps is None else serialized_image(
-        result.header, enlarge_map(maps, result.size), 'mono8')
+    return _map_message(result, _future(result.metres.labels, number, lead), 'mono8')
 
 
 def future_depth(number: int, result: FrameResult, lead: int) -> bytes | None:
     """Return the depth of one future in metres, 32FC1."""
-    maps = _future(result.metres.depth, number, lead)
-    return None if maps is None else serialized_image(result.header, enlarge_map(maps, result.size))
+    return _map_message(result, _future(result.metres.depth, number, lead))
 
 
 def view(result: FrameResult, lead: int) -> bytes:
@@ -91,6 +83,15 @@ class CameraInfoMaker:
                 camera_info_message(result.header, camera, to_map, size))
             self._described = seen
         return restamped(self._description, result.header)
+
+
+def _map_message(
+        result: FrameResult, maps: NDArray[Any] | None, encoding: str | None = None,
+) -> bytes | None:
+    """Return maps (a, b) or (a, b, K) at the published size, or None where there are none."""
+    if maps is None:
+        return None
+    return serialized_image(result.header, enlarge_map(maps, result.size), encoding)
 
 
 def _stack(futures: NDArray[Any] | None, lead: int) -> NDArray[Any] | None:
