@@ -38,6 +38,7 @@ from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
+from deltaworld_ros.evaluate.drive import Options
 from deltaworld_ros.evaluate.evaluator import Evaluator
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.forecast.forecaster import Forecaster
@@ -208,9 +209,9 @@ def quality(folder: Path, way: Way, bag: Path, every: int) -> dict[str, Any]:
         print(f'Scoring {way.scored_as}', file=sys.stderr)
         bundle = load_bundle(folder / way.bundle)
         engine = OnnxRuntimeEngine(bundle, threads=1)
-        evaluator = Evaluator(
-            engine, bundle, num_samples=way.num_samples, num_futures=way.num_futures,
-            every=every, settle=SETTLE)
+        evaluator = Evaluator(engine, bundle, Options(
+            num_samples=way.num_samples, num_futures=way.num_futures, every=every,
+            settle=SETTLE))
         with BagFrames(bag) as frames:
             evaluator.run(frames)
         engine.close()

@@ -28,7 +28,7 @@ def demo(
     Example: deltaworld demo --output demo_output
     """
     from deltaworld_ros.evaluate.demo import SAMPLE_BAG, run_demo
-    from deltaworld_ros.evaluate.tables import rich_table
+    from deltaworld_ros.evaluate.tables import legend, rich_table
     # The children are ended on the way out, whoever asks for it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     make_folders(json_path, output / 'report.html')
@@ -36,6 +36,8 @@ def demo(
     console = Console()
     for table in result.tables:
         console.print(rich_table(table))
+    for line in legend(result.tables):
+        console.print(line, style='dim', highlight=False, markup=False)
     summary, latency = result.summary, result.summary['latency_ms']
     console.print(
         f'{summary["forecasts"]} forecasts ({summary["scored"]} scored) '

@@ -57,7 +57,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help='Seed of the sampling noise.')] = 0,
     every: Annotated[int, typer.Option(min=1, help='Forecast from each n-th frame.')] = 1,
     max_forecasts: Annotated[int | None, typer.Option(
-        min=1, help='Stop after this many forecasts.')] = None,
+        min=1, help='Stop each bag after this many forecasts.')] = None,
     start: Annotated[float, typer.Option(
         min=0.0, help='Leave out what comes before, in seconds after the first image.')] = 0.0,
     end: Annotated[float, typer.Option(help='Leave out what comes after.')] = math.inf,
@@ -75,12 +75,16 @@ def evaluate(
     from deltaworld_ros.bags.frames import BagFrames
     from deltaworld_ros.bundle import Bundle, load_bundle
     from deltaworld_ros.engine import load_engine
+    from deltaworld_ros.evaluate.drive import Options
     from deltaworld_ros.evaluate.evaluator import Evaluator
     from deltaworld_ros.evaluate.tables import (
         comparison_tables,
+        legend,
         markdown_tables,
+        obstacle_tables,
         rich_table,
         score_tables,
+        skill_lines,
     )
     report_file = report / 'report.html' if report else None
     make_folders(json_path, markdown, report_file)
@@ -92,10 +96,10 @@ def evaluate(
 
     def score(scored: Bundle) -> Evaluator:
         running = load_engine(scored, engine, threads, log=note)
-        evaluator = Evaluator(
-            running, scored, num_samples=samples, num_futures=futures, seed=seed, every=every,
-            max_forecasts=max_forecasts, moments=6 if report_file else 0,
-            queries=queries.value if queries else None, start=start, end=end)
+        evaluator = Evaluator(running, scored, Options(
+            num_samples=samples, num_futures=futures, seed=seed, every=every,
+            max_forecasts=max_forecasts, queries=queries.value if queries else None,
+            start=start, end=end), moments=6 if report_file else 0)
         with progress() as bar:
             for path in source:
                 with BagFrames(path, image=image, camera_info=camera_info, labels=labels,
@@ -110,9 +114,12 @@ def evaluate(
     evaluator = score(loaded)
     result = evaluator.result()
     tables = score_tables(result['leads'])
+    obstacles = obstacle_tables(result['leads'])
     console = Console()
-    for table in tables:
-        console.print(rich_table(table))
+    for table in (*tables, obstacles[-1]):
+        console.print(rich_table(table), '')
+    for line in (*legend([tables[-1], obstacles[-1]]), *skill_lines(result)):
+        console.print(line, style='dim', highlight=False, markup=False)
     kinds = ', '.join(f'{what}: {kind}' for what, kind in result['truth_of'].items())
     console.print(_counts(result, kinds))
     differences = []
@@ -129,7 +136,7 @@ def evaluate(
                    f'{result["forecasts"]} forecasts, truth: {kinds}.')
         if other:
             caption += f' Differences: `{bundle}` minus `{against}`.'
-        write_text(markdown, markdown_tables([*tables, *differences], caption))
+        write_text(markdown, markdown_tables([*tables, *obstacles, *differences], caption))
     if report_file:
         from deltaworld_ros.evaluate.report import write_evaluation_report
         write_evaluation_report(report_file, loaded.manifest, result, tables, evaluator.moments)

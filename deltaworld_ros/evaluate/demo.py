@@ -27,7 +27,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.moments import load_moments
 from deltaworld_ros.evaluate.pictures import color_labels, side_by_side, write_animation
 from deltaworld_ros.evaluate.processes import Processes
-from deltaworld_ros.evaluate.published import WAYS
+from deltaworld_ros.evaluate.published import TITLES, WAYS
 from deltaworld_ros.evaluate.report import Fact, write_report
 from deltaworld_ros.evaluate.tables import METRICS, ScoreTable, score_tables
 
@@ -218,7 +218,7 @@ def _write(output: Path, recording: Path, bundle: Bundle, bag: Path) -> DemoResu
     (output / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     animation = output / 'forecast.webp'
     _write_animation(animation, recording, bundle)
-    tables = score_tables(summary['leads'], DEMO_METRICS, WAYS)
+    tables = score_tables(summary['leads'], DEMO_METRICS, titles=TITLES, meanings=WAYS)
     latency = summary['latency_ms']
     facts = [
         Fact(f'{summary["forecasts"]}', 'forecasts',

@@ -12,10 +12,21 @@ import numpy as np
 
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.matching import FutureMatcher, Matched
-from deltaworld_ros.evaluate.metrics import DepthScore, SegmentationScore
 from deltaworld_ros.evaluate.moments import Moment
-from deltaworld_ros.evaluate.scores import percentiles, strict_json
+from deltaworld_ros.evaluate.scorers.depth import absrel, depth_sums
+from deltaworld_ros.evaluate.scorers.segmentation import (
+    confusion,
+    counts,
+    mean_iou,
+    pixel_accuracy,
+)
+from deltaworld_ros.evaluate.summary import percentiles, strict_json
 
+TITLES = {
+    'fused': 'published forecast (fused)',
+    'best_of_k': 'best of the K futures *',
+    'copy_last': 'copy-last',
+}
 WAYS = {
     'fused': 'the published forecast: the weighted futures combined',
     'best_of_k': 'the best of the K published futures (known only afterwards)',
@@ -64,8 +75,9 @@ class _LeadScore:
     """Labels and depth of the three ways at one lead."""
 
     def __init__(self, num_classes: int) -> None:
-        self.labels = {way: SegmentationScore(num_classes) for way in WAYS}
-        self.depth = {way: DepthScore(0.0, _FARTHEST) for way in WAYS}
+        self._num_classes = num_classes
+        self._labels = {way: np.zeros((3, num_classes)) for way in WAYS}
+        self._depth = {way: np.zeros(4) for way in WAYS}
 
     def add(self, labels: dict[str, np.ndarray], depth: dict[str, np.ndarray],
             true_labels: np.ndarray, true_depth: np.ndarray) -> None:
@@ -73,15 +85,16 @@ class _LeadScore:
         known = np.all([np.isfinite(one) for one in depth.values()], axis=0)
         true_depth = np.where(known, true_depth, np.nan)
         for way in WAYS:
-            self.labels[way].add(labels[way], true_labels)
-            self.depth[way].add(depth[way], true_depth)
+            self._labels[way] += counts(confusion(labels[way], true_labels, self._num_classes))
+            self._depth[way] += depth_sums(depth[way], true_depth, 0.0, _FARTHEST)
 
     def result(self) -> dict[str, dict[str, float]]:
         """Return mIoU, share of right pixels and AbsRel by way."""
         return {
-            'miou': {way: self.labels[way].miou() for way in WAYS},
-            'pixel_accuracy': {way: self.labels[way].accuracy() for way in WAYS},
-            'depth_absrel': {way: self.depth[way].absrel() for way in WAYS},
+            'miou': {way: float(mean_iou(one)) for way, one in self._labels.items()},
+            'pixel_accuracy': {
+                way: float(pixel_accuracy(one)) for way, one in self._labels.items()},
+            'depth_absrel': {way: float(absrel(one)) for way, one in self._depth.items()},
         }
 
 

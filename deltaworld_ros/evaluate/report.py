@@ -15,8 +15,8 @@ import numpy as np
 
 from deltaworld_ros import __version__
 from deltaworld_ros.bundle.manifest import Manifest, SemanticClass
-from deltaworld_ros.evaluate.metrics import UNLABELLED
 from deltaworld_ros.evaluate.moments import Moment
+from deltaworld_ros.evaluate.pairs import UNLABELLED
 from deltaworld_ros.evaluate.pictures import future_pictures, moment_pictures
 from deltaworld_ros.evaluate.tables import ScoreTable
 
@@ -108,29 +108,27 @@ def _percent_right(labels: np.ndarray, truth: np.ndarray, known: np.ndarray) -> 
 
 def _table_view(table: ScoreTable) -> dict[str, Any]:
     """Mark in each column the best value that a robot could have had."""
-    afterwards = ('best_of_k', 'best_of_20', 'oracle')
     marked = []
     for column, metric in enumerate(table.metrics):
-        fair = [(value, row) for row, _, values in table.rows
-                if row not in afterwards and (value := values[column]) is not None]
+        fair = [(value, row.name) for row in table.rows
+                if not row.afterwards and (value := row.values[column]) is not None]
         choose = max if metric.higher_is_better else min
         marked.append(choose(fair)[1] if fair else None)
     return {
         'lead': table.lead,
         'headings': [(metric.heading, metric.higher_is_better) for metric in table.metrics],
         'rows': [
-            {'name': name.replace('_', ' '), 'meaning': meaning, 'own': name == 'fused',
-             'afterwards': name in afterwards,
-             'cells': [(text, marked[column] == name)
-                       for column, text in enumerate(table.cells(values))]}
-            for name, meaning, values in table.rows],
+            {'title': row.title, 'meaning': row.meaning, 'own': row.name == 'fused',
+             'cells': [(text, marked[column] == row.name)
+                       for column, text in enumerate(table.cells(row.values))]}
+            for row in table.rows],
     }
 
 
 def _verdict(table: ScoreTable) -> list[str]:
     """Say in words how the forecast compares with copy-last, metric by metric."""
-    rows = {name: dict(zip([metric.key for metric in table.metrics], values, strict=True))
-            for name, _, values in table.rows}
+    rows = {row.name: dict(zip([metric.key for metric in table.metrics], row.values, strict=True))
+            for row in table.rows}
     words = {'pixel_accuracy': ('share of pixels with the right class', 100, '.1f', ' %'),
              'miou': ('overlap with the true classes, each counted alike (mIoU)', 1, '.3f', ''),
              'depth_absrel': ('relative error of the distances', 100, '.1f', ' %')}

@@ -20,6 +20,8 @@ from support.tiny_bundle import fading_frames, write_tiny_bundle
 
 from deltaworld_ros import __version__, cli
 from deltaworld_ros.bundle import load_bundle, write_manifest
+from deltaworld_ros.evaluate.columns import COLUMN_MEANINGS, COLUMN_TITLES
+from deltaworld_ros.evaluate.tables import STAR_MEANING
 
 COMMANDS = (['demo'], ['evaluate'], ['replay'], ['benchmark'], ['bundle', 'verify'],
             ['bundle', 'info'], ['bundle', 'build'])
@@ -63,15 +65,16 @@ def test_evaluate_prints_and_writes_everything(run, tiny_bundle, drive, tmp_path
         'evaluate', drive, drive, '--bundle', tiny_bundle, '--json', tmp_path / 'new/s.json',
         '--markdown', tmp_path / 'table.md', '--report', tmp_path / 'report', '--threads', 1)
     assert code == 0, errors
-    for word in ('0.2 s ahead', '0.6 s ahead', 'fused', 'mean_of_futures', 'best_of_k',
-                 'best_of_20', 'mean_of_20', 'copy_last', 'blur', 'mean_token', 'oracle'):
-        assert word in printed
+    for word in ('0.2 s ahead', '0.6 s ahead', *COLUMN_TITLES.values(), *(
+            f'{title}: {COLUMN_MEANINGS[name]}' for name, title in COLUMN_TITLES.items()),
+            STAR_MEANING, 'vehicle IoU', 'skill in features, 0.6 s ahead: '):
+        assert word in ' '.join(printed.split())
     scores = json.loads((tmp_path / 'new/s.json').read_text())
     assert scores['forecasts'] == 20
     table = (tmp_path / 'table.md').read_text()
     value = scores['leads']['0.6']['miou']['fused']
     row = next(line for line in table.split('0.6 s ahead')[1].splitlines()
-               if line.startswith('| fused |'))
+               if line.startswith('| published forecast (fused) |'))
     assert f' {value:.3f} ' in row
     report = (tmp_path / 'report/report.html').read_text()
     assert report.count('data:image/') > 20 and 'best of 20' in report
@@ -89,7 +92,7 @@ def test_evaluate_compares_two_bundles_on_the_same_frames(run, tiny_bundle, driv
              - other['leads']['0.6']['feature_error']['fused'])
     table = (tmp_path / 'table.md').read_text()
     row = next(line for line in table.split('0.6 s ahead, differences')[1].splitlines()
-               if line.startswith('| fused |'))
+               if line.startswith('| published forecast (fused) |'))
     assert value != 0 and f' {value:+.3f} ' in row
     assert f'{value:+.3f}' in printed
     assert run(*arguments, '--against', tiny_bundle)[1].count('+0.000') > 20
@@ -105,7 +108,8 @@ def test_evaluate_compares_what_both_bundles_have(run, tiny_bundle, drive, tmp_p
     code, _, errors = run(*arguments, '--against', bare)
     assert code == 0, errors
     values, differences = (tmp_path / 'table.md').read_text().split('| 0.2 s ahead, differences')
-    assert '| blur |' in values and '| blur |' not in differences and '| fused |' in differences
+    assert '| fitted blur' in values and '| fitted blur' not in differences
+    assert '| published forecast' in differences
     farther = tmp_path / 'farther'
     write_tiny_bundle(farther, stride=0.3)
     code, _, errors = run(*arguments, '--against', farther)

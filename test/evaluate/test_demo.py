@@ -67,7 +67,7 @@ def test_demo_from_end_to_end(tiny_bundle: Path, tmp_path: Path):
     printed, errors = process.communicate(timeout=150)
     assert process.returncode == 0, errors
     assert processes_with(mark) == []
-    assert '0.6 s ahead' in printed and 'copy_last' in printed
+    assert '0.6 s ahead' in printed and 'copy-last' in printed
 
     summary = json.loads((output / 'summary.json').read_text())
     assert summary == json.loads((tmp_path / 'copy.json').read_text())

@@ -17,7 +17,8 @@ from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.engine import Engine, load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.baselines import blur_features, load_baselines
-from deltaworld_ros.evaluate.candidates import COLUMNS
+from deltaworld_ros.evaluate.columns import COLUMNS
+from deltaworld_ros.evaluate.drive import Options
 from deltaworld_ros.evaluate.evaluator import Evaluator
 from deltaworld_ros.forecast.forecaster import Forecaster
 
@@ -35,7 +36,7 @@ def engine(bundle: Bundle) -> Engine:
 
 
 def evaluate(engine: Engine, bundle: Bundle, *paths: Path, **options) -> dict:
-    evaluator = Evaluator(engine, bundle, **options)
+    evaluator = Evaluator(engine, bundle, Options(**options))
     for path in paths:
         with BagFrames(path) as bag:
             evaluator.run(bag)
@@ -145,11 +146,11 @@ def test_scores_equal_a_naive_evaluation(engine, bundle, tmp_path):
     for name, maps in pairs.items():
         guess, truth = (np.stack(side) for side in zip(*maps, strict=True))
         iou = [np.sum((guess == c) & (truth == c)) / np.sum((guess == c) | (truth == c))
-               for c in np.unique(truth)]
+               for c in np.union1d(guess, truth)]
         assert scores['miou'][name] == pytest.approx(np.mean(iou))
     for name, maps in depths.items():
         guess, truth = (np.stack(side).astype(np.float64) for side in zip(*maps, strict=True))
-        valid = (truth > m.depth_minimum) & (truth <= m.depth_maximum)
+        valid = (truth > m.depth_minimum) & (truth < m.depth_maximum)
         guess, truth = guess[valid], truth[valid]
         error = guess - truth
         assert scores['depth_rmse'][name] == pytest.approx(np.sqrt(np.mean(error ** 2)))
@@ -179,7 +180,7 @@ def test_ground_truth_of_the_bag_is_used(engine, bundle, tmp_path):
 
     seen, truth = present.fused_labels[0], true_labels
     iou = [np.sum((seen == c) & (truth == c)) / np.sum((seen == c) | (truth == c))
-           for c in np.unique(truth)]
+           for c in np.union1d(seen, truth)]
     metres = 3.0 * present.fused_depth[0][2:].astype(np.float64)
     for scores in result['leads'].values():
         for name in ('copy_last', 'oracle'):
@@ -216,8 +217,11 @@ def test_frames_without_truth_in_a_bag_that_has_it_are_not_scored(engine, bundle
             messages.append(('/label', stamp, image_message(stamp, wrong, 'mono8')))
     result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
     assert result['truth_of'] == {'labels': 'ground_truth', 'depth': 'pseudo'}
-    confusion = result['leads']['0.6']['class_iou']
-    assert [name for name, iou in confusion.items() if iou['oracle'] is not None] == ['vehicle']
+    scores = result['leads']['0.6']
+    # Only the pixels of the one labelled frame count; nothing but vehicles is there.
+    assert sum(scores['confidence_calibration']['pixels']) == wrong.size
+    assert scores['class_iou']['road']['oracle'] == 0
+    assert scores['class_iou']['vehicle']['oracle'] == scores['pixel_accuracy']['oracle'] > 0
 
 
 def test_bags_are_pooled(engine, bundle, tmp_path):
@@ -373,3 +377,30 @@ def test_settle_leaves_out_the_first_seconds_of_each_context(engine, bundle, tmp
     assert evaluate(engine, bundle, path, settle=0.9)['forecasts'] == 20 - 9 - 6
     # The second bag begins a context of its own.
     assert evaluate(engine, bundle, path, path, settle=0.9)['forecasts'] == 2 * (20 - 9 - 6)
+
+
+def test_a_recording_that_begins_at_stamp_zero(engine, bundle, tmp_path):
+    frames = drive(bundle, 24)
+    messages = [('/image', 1 + index, image_message(index * 200_000_000, frame))
+                for index, frame in enumerate(frames)]
+    path = write_bag(tmp_path / 'bag', messages)
+    # As in a recording of the present: from 2 s to 4 s five forecasts see their future.
+    assert evaluate(engine, bundle, path, start=2.0, end=4.0)['forecasts'] == 5
+
+
+def test_skill_compares_with_copy_last_and_needs_several_clips(engine, bundle, tmp_path):
+    one = write_drive(tmp_path / 'one', drive(bundle, 16), interval=0.2)
+    scores = evaluate(engine, bundle, one)['leads']['0.6']
+    for error, metric in (('features', 'feature_error'), ('depth', 'depth_absrel')):
+        skill = scores['skill'][error]
+        assert skill['fused']['value'] == pytest.approx(
+            1 - scores[metric]['fused'] / scores[metric]['copy_last'])
+        assert skill['fused']['low'] is None and skill['copy_last']['value'] == 0
+    wrong = [1 - scores['pixel_accuracy'][column] for column in ('fused', 'copy_last')]
+    assert scores['skill']['classes']['fused']['value'] == pytest.approx(1 - wrong[0] / wrong[1])
+    paths = [write_drive(tmp_path / f'{turn}', np.roll(drive(bundle, 16), turn, axis=2),
+                         interval=0.2) for turn in range(0, 60, 10)]
+    several = evaluate(engine, bundle, *paths)
+    assert several['clips']['count'] == 6
+    skill = several['leads']['0.6']['skill']['depth']['fused']
+    assert skill['low'] < skill['value'] < skill['high']

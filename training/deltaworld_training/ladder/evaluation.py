@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deltaworld_ros.evaluate.metrics import DepthScore, SegmentationScore
+from deltaworld_ros.evaluate.scorers.depth import depth_sums, rmse
+from deltaworld_ros.evaluate.scorers.segmentation import confusion, counts, mean_iou
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.ladder.settings import LadderSettings
 from deltaworld_training.runs.provenance import CLASSES, DEPTH_MAXIMUM, DEPTH_MINIMUM
@@ -29,15 +30,14 @@ Futures = Callable[[Tensor, Tensor, Tensor], Tensor]
 class Scores:
     """Sums over the test split of one way to forecast at one horizon."""
 
-    segmentation: SegmentationScore = field(
-        default_factory=lambda: SegmentationScore(len(CLASSES)))
-    depth: DepthScore = field(default_factory=lambda: DepthScore(DEPTH_MINIMUM, DEPTH_MAXIMUM))
+    labels: np.ndarray = field(default_factory=lambda: np.zeros((3, len(CLASSES))))
+    depth: np.ndarray = field(default_factory=lambda: np.zeros(4))
     squared: float = 0.0
     copied: float = 0.0
 
     def result(self) -> dict[str, float]:
         """Return mIoU, depth RMSE in metres and the feature error relative to copy-last."""
-        return {'miou': self.segmentation.miou(), 'depth_rmse': self.depth.rmse(),
+        return {'miou': float(mean_iou(self.labels)), 'depth_rmse': float(rmse(self.depth)),
                 'feature_error': self.squared / self.copied}
 
 
@@ -101,8 +101,11 @@ class Evaluator:
     ) -> None:
         labels, depth = self.maps(answer)
         for index, clip in enumerate(clips):
-            scores.segmentation.add(labels[index], self.store.labels[clip, frame])
-            scores.depth.add(depth[index], self.store.depth[clip, frame].astype(np.float32))
+            scores.labels += counts(
+                confusion(labels[index], self.store.labels[clip, frame], len(CLASSES)))
+            scores.depth += depth_sums(
+                depth[index], self.store.depth[clip, frame].astype(np.float32), DEPTH_MINIMUM,
+                DEPTH_MAXIMUM)
         scores.squared += float((answer - true).square().mean((1, 2)).sum())
         scores.copied += float(copied.sum())
 

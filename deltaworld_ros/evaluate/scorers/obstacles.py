@@ -1,0 +1,98 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The distance of the nearest obstacle in each image column, as a planner reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.evaluate.pairs import Pair
+from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
+
+_PROPER = ('crps', 'energy')
+
+
+class ObstacleScorer:
+    """
+    Absolute errors of the nearest distance, and proper scores of the K weighted futures.
+
+    Distances end at `maximum` metres, the farthest that the bundle can tell: a column without an
+    obstacle is free up to there. Image columns whose truth is unknown are left out.
+    """
+
+    name = 'obstacles'
+
+    def __init__(self, classes: Sequence[SemanticClass], maximum: float) -> None:
+        self._obstacles = np.zeros(256, bool)
+        self._obstacles[:len(classes)] = [entry.obstacle for entry in classes]
+        self._num_classes, self._maximum = len(classes), maximum
+
+    def measure(self, pair: Pair) -> Sums:
+        """Return for each column the summed error and count; of the futures CRPS and energy."""
+        truth = pair.truth
+        true = self.distances(truth.labels, truth.depth)
+        unlabelled = (truth.labels >= self._num_classes).all(axis=0)
+        # An obstacle without any known distance says nothing about how near it is.
+        hidden = self._obstacles[truth.labels] & ~np.isfinite(truth.depth)
+        known = ~unlabelled & ~(hidden.any(axis=0) & (true >= self._maximum))
+        count = np.count_nonzero(known)
+        sums = {}
+        futures, weights = np.zeros((0, count)), np.zeros(0)
+        for column, candidates in pair.columns.items():
+            found = np.stack([self.distances(one.labels, one.depth) for one in candidates])
+            found, shares = found[:, known], np.array([one.weight for one in candidates])
+            error = shares @ np.abs(found - true[known])
+            sums[column] = np.array([error.sum(), count])
+            if column == 'mean_of_futures':
+                futures, weights = found, shares
+        sums['crps'] = np.array([crps(futures, weights, true[known]).sum(), count])
+        energy = energy_score(futures, weights, true[known]) if count else 0.0
+        sums['energy'] = np.array([energy, float(count > 0)])
+        return sums
+
+    def distances(self, labels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Return the nearest obstacle's distance (b,) in m of labels and depth (a,b)."""
+        seen = self._obstacles[labels] & np.isfinite(depth)
+        nearest = np.where(seen, depth, np.inf).min(axis=0)
+        return np.minimum(nearest, self._maximum).astype(np.float64)
+
+    def scores(self, sums: Sums) -> dict[str, Any]:
+        """Return mean absolute errors (m) by column, and CRPS and energy score of the futures."""
+        return {
+            'obstacle_error': {name: float(_mean(one)) for name, one in sums.items()
+                               if name not in _PROPER},
+            'obstacle_crps': float(_mean(sums['crps'])),
+            'obstacle_energy': float(_mean(sums['energy'])),
+        }
+
+    def errors(self, sums: Sums) -> dict[str, dict[str, np.ndarray]]:
+        """Return the mean absolute errors."""
+        return {'obstacles': {
+            name: _mean(one) for name, one in sums.items() if name not in _PROPER}}
+
+
+def crps(values: np.ndarray, weights: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """
+    Return the continuous ranked probability score (n,) of K weighted values (K,n), in their unit.
+
+    E|X - y| - E|X - X'| / 2 (Gneiting and Raftery, 2007): the absolute error where all agree.
+    """
+    miss = weights @ np.abs(values - truth)
+    apart = np.abs(values[:, None] - values[None])
+    return miss - 0.5 * np.einsum('k,l,kln->n', weights, weights, apart)
+
+
+def energy_score(values: np.ndarray, weights: np.ndarray, truth: np.ndarray) -> float:
+    """Return the energy score of K weighted vectors (K,n), by root mean square distance."""
+    scale = truth.size ** -0.5
+    miss = weights @ np.linalg.norm(values - truth, axis=-1)
+    apart = np.linalg.norm(values[:, None] - values[None], axis=-1)
+    return float(scale * (miss - 0.5 * weights @ apart @ weights))
+
+
+def _mean(one: np.ndarray) -> np.ndarray:
+    return ratio(one[..., 0], one[..., 1])
