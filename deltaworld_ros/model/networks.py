@@ -18,12 +18,15 @@ from deltaworld_ros.model.efficientnet import EfficientNetLite0
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.predictor import DeltaWorld
+from deltaworld_ros.model.residual_world import ResidualWorld
 from deltaworld_ros.model.spatial_world import SpatialWorld
+from deltaworld_ros.model.warp_tokenizer import WarpDeltaTok
 
 KINDS: dict[str, dict[str, type[nn.Module]]] = {
     'backbone': {'efficientnet_lite0': EfficientNetLite0, 'dinov3': DinoV3},
-    'tokenizer': {'compact': CompactDeltaTok, 'delta': GridDeltaTok},
-    'world': {'deltaworld': DeltaWorld, 'spatial': SpatialWorld},
+    'tokenizer': {'compact': CompactDeltaTok, 'delta': GridDeltaTok, 'warp': WarpDeltaTok},
+    'world': {
+        'deltaworld': DeltaWorld, 'residual': ResidualWorld, 'spatial': SpatialWorld},
     'segmentation': {'linear': SegmentationHead},
     'depth': {'linear': DepthHead},
 }

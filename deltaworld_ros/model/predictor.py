@@ -87,8 +87,6 @@ class DeltaWorld(nn.Module):
             block.attention.keys_values(tokens, (cos[:, :context], sin[:, :context]))
             for block in blocks
         ]
-        if self.learned_query:
-            noise = noise * 0.0 + self.query
         own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in blocks]
         futures: list[Tensor] = []
         for step in range(steps):
@@ -97,9 +95,18 @@ class DeltaWorld(nn.Module):
                 before = (cos[:, now - 1:now], sin[:, now - 1:now])
                 for block, kept in zip(blocks, own, strict=True):
                     kept.append(block.attention.keys_values(futures[-1], before))
-            queries = noise[:, :, step]
+            last = futures[-1] if futures else tokens[:, None, -1]
+            queries = self.start(noise[:, :, step], last)
             query_table = (cos[:, now:now + 1], sin[:, now:now + 1])
             for block, (keys, values), kept in zip(blocks, shared, own, strict=True):
                 queries = block(queries, keys, values, query_table, own=kept)
-            futures.append(self.predictor.head(self.predictor.norm(queries)))
+            futures.append(self.finish(queries, last))
         return torch.stack(futures, dim=2)
+
+    def start(self, noise: Tensor, last: Tensor) -> Tensor:
+        """Return the first block's queries of noise (B, M, size) after tokens (B, M or 1, Dz)."""
+        return noise * 0.0 + self.query if self.learned_query else noise
+
+    def finish(self, queries: Tensor, last: Tensor) -> Tensor:
+        """Return the tokens of the last block's queries (B, M, size) after tokens `last`."""
+        return self.predictor.head(self.predictor.norm(queries))

@@ -1,0 +1,148 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A small delta tokenizer whose decoder moves the previous features, beside the paper's DeltaTok.
+
+It keeps the paper's contract, encode(previous, current) -> one token and decode(token, previous)
+-> current, and deviates in four ways for small budgets:
+
+- The decoder warps the previous features by a flow drawn from the token and adds a residual, so
+  that a token codes how things move and not how their texture changes.
+- The encoder joins both frames at each patch instead of in one long sequence; patches are 2 x 2
+  features with learned positions.
+- The token is added to every patch instead of standing in the decoder's sequence.
+- The black frame's features are zero: the anchor token is encode(0, current).
+
+An untrained decoder returns the previous features.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
+from deltaworld_ros.model.rotary import patch_table
+
+PATCH = 2
+# A change of the flow's layers by one moves the features by this many cells.
+FLOW_SCALE = 4.0
+
+
+class WarpDeltaTok(nn.Module):
+    """The warping tokenizer for one fixed grid of features."""
+
+    rows_at: Tensor
+    columns_at: Tensor
+
+    def __init__(
+        self, feature_size: int, grid: tuple[int, int], token_size: int, size: int, heads: int,
+        encoder_layers: int, decoder_layers: int, mlp_size: int, layer_scale: float = 0.1,
+    ):
+        """
+        Take the sizes; the grid (rows, columns) must be even both ways.
+
+        The first of the decoder's layers comes before the warp, the others after it.
+        """
+        super().__init__()
+        self.token_size = token_size
+        self.head_size = size // heads
+        self.grid = (grid[0], grid[1])
+        self.patches = (grid[0] // PATCH) * (grid[1] // PATCH)
+        joined = feature_size * PATCH * PATCH
+
+        def blocks(count: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                SelfAttentionBlock(size, heads, mlp_size, False, layer_scale)
+                for _ in range(count)
+            )
+        self.z_embed = nn.Parameter(0.02 * torch.randn(1, 1, size))
+        self.encoder_places = nn.Parameter(0.02 * torch.randn(self.patches, size))
+        self.encoder_input = nn.Linear(2 * joined, size)
+        self.encoder_blocks = blocks(encoder_layers)
+        self.encoder_norm = nn.LayerNorm(size, NORM_EPSILON)
+        self.encoder_output = nn.Linear(size, token_size)
+        self.decoder_places = nn.Parameter(0.02 * torch.randn(self.patches, size))
+        self.decoder_input = nn.Linear(joined, size)
+        self.decoder_token = nn.Linear(token_size, size)
+        self.decoder_blocks = blocks(decoder_layers)
+        self.flow_token = nn.Linear(token_size, 2 * self.patches)
+        self.flow_norm = nn.LayerNorm(size, NORM_EPSILON)
+        self.flow_patch = nn.Linear(size, 2 * PATCH * PATCH)
+        self.warp_input = nn.Linear(joined, size)
+        self.decoder_norm = nn.LayerNorm(size, NORM_EPSILON)
+        self.decoder_output = nn.Linear(size, joined)
+        for layer in (self.flow_token, self.flow_patch, self.warp_input, self.decoder_output):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer('rows_at', torch.arange(float(grid[0])), persistent=False)
+        self.register_buffer('columns_at', torch.arange(float(grid[1])), persistent=False)
+
+    def patchify(self, features: Tensor) -> Tensor:
+        """Join 2 x 2 features: (B, N, D) -> (B, N / 4, 4, D)."""
+        rows, columns = self.grid
+        x = features.unflatten(1, (rows // PATCH, PATCH, columns // PATCH, PATCH))
+        return x.transpose(2, 3).reshape(x.shape[0], self.patches, PATCH * PATCH, -1)
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """Undo `patchify`: (B, N / 4, 4, D) -> (B, N, D)."""
+        rows, columns = self.grid
+        x = patches.reshape(
+            patches.shape[0], rows // PATCH, columns // PATCH, PATCH, PATCH, patches.shape[-1])
+        return x.transpose(2, 3).reshape(patches.shape[0], rows * columns, patches.shape[-1])
+
+    def _table(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        rows, columns = self.grid
+        cos, sin = patch_table(rows // PATCH, columns // PATCH, self.head_size)
+        return cos.to(device), sin.to(device)
+
+    def encode(self, previous: Tensor, current: Tensor) -> Tensor:
+        """Encode features (B, N, D) of two frames as delta tokens (B, token size)."""
+        pair = torch.cat([self.patchify(previous), self.patchify(current)], dim=2)
+        x = self.encoder_input(pair.flatten(2)) + self.encoder_places
+        x = torch.cat([self.z_embed.expand(x.shape[0], 1, -1), x], dim=1)
+        table = self._table(x.device)
+        for block in self.encoder_blocks:
+            x = block(x, table)
+        return self.encoder_output(self.encoder_norm(x[:, 0]))
+
+    def encode_anchor(self, current: Tensor) -> Tensor:
+        """Encode features (B, N, D) against the black frame as anchor tokens (B, token size)."""
+        return self.encode(torch.zeros_like(current), current)
+
+    def encode_with_anchor(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode features (B, N, D) as delta and as anchor tokens, in one pass of both pairs."""
+        before = torch.stack([previous, torch.zeros_like(current)], dim=1)
+        tokens = self.encode(
+            before.flatten(0, 1), current[:, None].expand_as(before).flatten(0, 1))
+        delta, anchor = tokens.unflatten(0, (-1, 2)).unbind(1)
+        return delta, anchor
+
+    def warp(self, features: Tensor, flow: Tensor) -> Tensor:
+        """
+        Sample features (B, N, D) bilinearly at each cell's place plus its flow.
+
+        The flow (B, N, 2) is in cells, rows first; beyond the border the nearest cell is taken.
+        One product with the bilinear weights runs on every engine in every precision.
+        """
+        rows, columns = self.grid
+        place = flow.unflatten(1, self.grid)
+        row = (place[..., 0] + self.rows_at[:, None]).clamp(0.0, rows - 1.0)
+        column = (place[..., 1] + self.columns_at).clamp(0.0, columns - 1.0)
+        by_row = (1.0 - (row[..., None] - self.rows_at).abs()).clamp_min(0.0)
+        by_column = (1.0 - (column[..., None] - self.columns_at).abs()).clamp_min(0.0)
+        weights = by_row[..., :, None] * by_column[..., None, :]
+        return weights.reshape(-1, rows * columns, rows * columns) @ features
+
+    def decode(self, token: Tensor, previous: Tensor) -> Tensor:
+        """Decode tokens (B, token size) on the previous features (B, N, D)."""
+        before = self.patchify(previous).flatten(2)
+        x = self.decoder_input(before) + self.decoder_places + self.decoder_token(token)[:, None]
+        table = self._table(x.device)
+        x = self.decoder_blocks[0](x, table)
+        flow = self.flow_patch(self.flow_norm(x)).unflatten(2, (PATCH * PATCH, 2))
+        flow = flow + self.flow_token(token).unflatten(1, (self.patches, 1, 2))
+        warped = self.warp(previous, FLOW_SCALE * self.unpatchify(flow))
+        x = x + self.warp_input(self.patchify(warped).flatten(2) - before)
+        for block in list(self.decoder_blocks)[1:]:
+            x = block(x, table)
+        residual = self.decoder_output(self.decoder_norm(x)).unflatten(2, (PATCH * PATCH, -1))
+        return warped + self.unpatchify(residual)
