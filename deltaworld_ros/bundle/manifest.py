@@ -61,7 +61,8 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     feature_rows: int = Field(gt=0, le=1024)
     feature_columns: int = Field(gt=0, le=1024)
     feature_size: int = Field(gt=0, le=8192)
-    token_size: int = Field(gt=0, le=8192)
+    # That of DINO-world is a whole frame of features.
+    token_size: int = Field(gt=0, le=4_194_304)
     noise_size: int = Field(gt=0, le=8192)
     noise_std: float = Field(0.02, gt=0, le=10)
     queries: Literal['fresh', 'kept']

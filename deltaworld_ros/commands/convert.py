@@ -8,7 +8,7 @@ import logging
 import re
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
@@ -16,18 +16,25 @@ import typer
 from deltaworld_ros.commands.shared import JsonOption, make_folders, note, write_json
 from deltaworld_ros.errors import UserError
 
+if TYPE_CHECKING:
+    from deltaworld_ros.export.token_kind import Tokens
+
 _NAMED = re.compile(r'([A-Za-z0-9_-]{1,40})=(.+)')
 _SIZE = re.compile(r'(\d{1,5})(?:x(\d{1,5}))?')
 
 
 def convert(
-    tokenizer: Annotated[str, typer.Option(help='Weights of DeltaTok.')],
-    predictor: Annotated[str, typer.Option(help='Weights of DeltaWorld.')],
+    predictor: Annotated[str, typer.Option(help='Weights of DeltaWorld, or of DINO-world.')],
     backbone: Annotated[str, typer.Option(help='Weights of DINOv3 ViT-S/16, B/16 or L/16.')],
     seg_head: Annotated[list[str], typer.Option(
         help='Weights of a segmentation head, [NAME=]FILE; may be given again.')],
     depth_head: Annotated[str, typer.Option(help='Weights of a depth head.')],
     output: Annotated[Path, typer.Option(help='New folder for the bundle.')],
+    tokenizer: Annotated[str | None, typer.Option(
+        help='Weights of DeltaTok; DINO-world has none.')] = None,
+    tokens: Annotated[str | None, typer.Option(
+        help='What the tokens are, which released files do not tell: delta, frame (use_delta='
+             'false) or patch (DINO-world).')] = None,
     size: Annotated[str | None, typer.Option(
         help='Image size, N or WIDTHxHEIGHT in multiples of 16 pixels; default 512.')] = None,
     head: Annotated[str | None, typer.Option(
@@ -47,7 +54,7 @@ def convert(
 
     Weights are files, folders or Hugging Face ids (hf:org/name).
 
-    Example: deltaworld convert --tokenizer deltatok.bin --predictor deltaworld.bin
+    Example: deltaworld convert --tokenizer deltatok.bin --tokens delta --predictor deltaworld.bin
     --backbone dinov3-vitb16 --seg-head cityscapes=seg.bin --depth-head depth.bin --output vitb
     """
     try:
@@ -66,9 +73,13 @@ def convert(
     heads = _heads(seg_head, head)
     make_folders(json_path)
     note('Reading the checkpoints')
+    files = {'backbone': backbone, 'tokenizer': tokenizer, 'world': predictor,
+             'depth': depth_head}
     converted = read_networks(
-        {'backbone': backbone, 'tokenizer': tokenizer, 'world': predictor, 'depth': depth_head},
-        heads, _classes(classes or [], list(heads)), _size(size))
+        {part: source for part, source in files.items() if source is not None},
+        heads, _classes(classes or [], list(heads)), _size(size), _tokens(tokens))
+    for text in converted.assumed:
+        note(text)
     height, width = own_size(converted.networks)
     manifest = converted_manifest(converted, name or output.resolve().name, focal_length)
     frames = _sample_frames(width, height, STRIDE, CONTEXT_LENGTH)
@@ -82,6 +93,7 @@ def convert(
     load_engine(load_bundle(output), 'onnxruntime', log=note).close()
     write_json(json_path, {
         'bundle': written.name, 'sizes': converted.networks.sizes, 'heads': list(heads),
+        'assumed': converted.assumed,
         'sources': written.sources, 'files': written.files})
     note(f'{output}: converted and reproduced by ONNX Runtime')
 
@@ -115,6 +127,12 @@ def _classes(given: list[str], heads: list[str]) -> dict[str, str]:
                             f'{", ".join(heads)}')
         classes[name] = match[2] if match else text
     return classes
+
+
+def _tokens(text: str | None) -> Tokens | None:
+    if text not in (None, 'delta', 'frame', 'patch'):
+        raise UserError(f'--tokens {text!r}: must be delta, frame or patch')
+    return cast('Tokens | None', text)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -30,8 +30,8 @@ def load_part(checkpoint: Checkpoint, **chosen: Any) -> tuple[nn.Module, Sizes]:
     """
     Build the network of a checkpoint in float32 and evaluation mode; give it and its sizes.
 
-    `chosen` are sizes that no tensor tells (the grid of a tokenizer). Raise `UserError` that
-    names what is unknown, missing, wrong in shape, NaN or infinite.
+    `chosen` are sizes that no tensor tells: the grid, and of which kind the tokens are. Raise
+    `UserError` that names what is unknown, missing, wrong in shape, NaN or infinite.
     """
     sizes = dict(checkpoint.sizes or INFERENCE[checkpoint.part](checkpoint)) | chosen
     tensors = dict(checkpoint.tensors)
@@ -141,7 +141,6 @@ def _tokenizer(checkpoint: Checkpoint) -> Sizes:
         'layers': _layers(checkpoint, 'encoder_blocks'),
         'mlp_size': _shape(checkpoint, f'{first}mlp.up_proj.weight', 2)[0],
         'gated': f'{first}mlp.gate_proj.weight' in checkpoint.tensors,
-        'frame_tokens': 'x_embed' in checkpoint.tensors,
     }
 
 
@@ -151,8 +150,16 @@ def _world(checkpoint: Checkpoint) -> Sizes:
         'kind': 'deltaworld', 'size': size, 'heads': _heads(checkpoint, size),
         'layers': _layers(checkpoint, 'predictor.blocks'),
         'mlp_size': _shape(checkpoint, 'predictor.blocks.0.mlp.up_proj.weight', 2)[0],
-        'token_size': token_size, 'learned_query': 'query' in checkpoint.tensors,
+        'token_size': token_size, 'learned_query': 'q_embed.weight' in checkpoint.tensors,
     }
+
+
+def patch_world_sizes(checkpoint: Checkpoint) -> Sizes:
+    """Give the sizes of DINO-world, whose file looks like that of a predictor over tokens."""
+    sizes = dict(checkpoint.sizes or _world(checkpoint))
+    if 'token_size' in sizes:
+        sizes['feature_size'] = sizes.pop('token_size')
+    return {**sizes, 'kind': 'patches'}
 
 
 def _segmentation(checkpoint: Checkpoint) -> Sizes:

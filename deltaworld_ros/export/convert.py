@@ -3,8 +3,8 @@
 """Read released or trained checkpoints as the networks of one bundle (needs torch)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -12,12 +12,14 @@ from torch import nn
 from deltaworld_ros.bundle.class_lists import class_list
 from deltaworld_ros.bundle.manifest import SemanticClass, sha256_of
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.export.checkpoint_parts import Sizes, load_part
+from deltaworld_ros.export.checkpoint_parts import Sizes, load_part, patch_world_sizes
 from deltaworld_ros.export.checkpoints import WEIGHT_FILES, Checkpoint, read_checkpoint
 from deltaworld_ros.export.hub import find_checkpoint
+from deltaworld_ros.export.token_kind import Tokens, token_kind
 from deltaworld_ros.model.dinov3 import PATCH
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
-from deltaworld_ros.model.networks import Networks
+from deltaworld_ros.model.networks import Networks, build_part
+from deltaworld_ros.model.patch_tokens import PatchTokens
 
 # Height and width in pixels, as the tokenizer's second stage of training.
 DEFAULT_SIZE = (512, 512)
@@ -34,33 +36,50 @@ class Head:
 
 @dataclass(frozen=True)
 class Converted:
-    """The networks, every segmentation head by name, and what each part came from."""
+    """The networks, all segmentation heads by name, where each part is from, what was assumed."""
 
     networks: Networks
     heads: dict[str, Head]
     sources: list[str]
+    assumed: list[str]
 
 
 def read_networks(
     files: Mapping[str, str], heads: Mapping[str, str], classes: Mapping[str, str],
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int] | None = None, tokens: Tokens | None = None,
 ) -> Converted:
     """
     Read every part: `files` has the source of backbone, tokenizer, world and depth.
 
-    `heads` has the source of each segmentation head, of which the first is exported, and
-    `classes` its class list where the number of classes does not tell it. `size` is the height
-    and width of images, None for the tokenizer's own, or 512 x 512. Raise `UserError` for what
-    cannot be read or does not fit together.
+    DINO-world has no tokenizer. `heads` has the source of each segmentation head, of which the
+    first is exported, and `classes` its class list where the number of classes does not tell it.
+    `size` is the height and width of images, None for the tokenizer's own, or 512 x 512. `tokens`
+    says what the tokens are where no file tells. Raise `UserError` for what cannot be read, told
+    or fitted together.
     """
-    parts, sizes, sources = {}, {}, []
-    for part in ('backbone', 'tokenizer', 'world', 'depth'):
-        checkpoint = _find(files[part], part)
-        sources.append(_origin(files[part], checkpoint))
-        chosen = {}
+    found_files = {part: _find(source, part) for part, source in files.items()}
+    sources = [_origin(files[part], checkpoint) for part, checkpoint in found_files.items()]
+    tokens, assumed = token_kind(found_files, tokens)
+    grid = _grid(*(size or DEFAULT_SIZE))
+    parts: dict[str, Any] = {}
+    sizes: dict[str, Sizes] = {}
+    for part in list(found_files):
+        # Not all files and networks at once: those of ViT-B would be 3 GB.
+        checkpoint = found_files.pop(part)
+        chosen: Sizes = {}
         if part == 'tokenizer' and (checkpoint.sizes or {'kind': 'delta'}).get('kind') == 'delta':
-            chosen['grid'] = _grid(*(size or DEFAULT_SIZE))
+            chosen = {'grid': grid, 'frame_tokens': tokens == 'frame'}
+        elif part == 'world' and tokens == 'patch':
+            chosen = {'grid': grid}
+            checkpoint = replace(checkpoint, sizes=patch_world_sizes(checkpoint))
         parts[part], sizes[part] = load_part(checkpoint, **chosen)
+    if tokens == 'patch':
+        sizes['tokenizer'] = {
+            'kind': 'patches', 'grid': grid,
+            'size': parts['world'].predictor.head.out_features}
+        parts['tokenizer'] = build_part('tokenizer', sizes['tokenizer'])
+    if parts['world'].learned_query:
+        assumed.append('The predictor has one learned query: it forecasts a single future')
     found = {}
     for name, source in heads.items():
         checkpoint = _find(source, 'segmentation')
@@ -70,10 +89,10 @@ def read_networks(
             classes.get(name), head_sizes['classes'], str(checkpoint.path)))
     first = next(iter(found.values()))
     parts['segmentation'], sizes['segmentation'] = first.module, first.sizes
-    networks = Networks(sizes, **parts)  # type: ignore[arg-type]
+    networks = Networks(sizes, **parts)
     _check_widths(networks, found)
     fit_to_size(networks, *(size or own_size(networks)))
-    return Converted(networks, found, sources)
+    return Converted(networks, found, sources, assumed)
 
 
 def own_size(networks: Networks) -> tuple[int, int]:
@@ -95,6 +114,10 @@ def fit_to_size(networks: Networks, height: int, width: int) -> None:
             tokenizer.black = networks.backbone(black)
         tokenizer.grid = grid
         networks.sizes['tokenizer']['grid'] = list(grid)
+    elif isinstance(tokenizer, PatchTokens):
+        for name in ('tokenizer', 'world'):
+            getattr(networks, name).grid = grid
+            networks.sizes[name]['grid'] = list(grid)
     elif own_size(networks) != (height, width):
         own = own_size(networks)
         raise UserError(f'size {width}x{height}: this tokenizer was trained for {own[1]}x{own[0]}')
@@ -121,8 +144,9 @@ def _check_widths(networks: Networks, heads: Mapping[str, Head]) -> None:
     width = networks.backbone.feature_size
     tokenizer = networks.sizes['tokenizer']
     read = {
-        'the tokenizer': tokenizer['size'] if tokenizer['kind'] == 'delta'
-        else tokenizer['feature_size'],
+        'the predictor' if tokenizer['kind'] == 'patches' else 'the tokenizer':
+            tokenizer['size'] if tokenizer['kind'] in ('delta', 'patches')
+            else tokenizer['feature_size'],
         'the depth head': networks.depth.head.in_channels,
         **{f'the segmentation head {name!r}': head.sizes['size'] for name, head in heads.items()},
     }
@@ -130,6 +154,6 @@ def _check_widths(networks: Networks, heads: Mapping[str, Head]) -> None:
     if wrong:
         raise UserError(f'features have the width {width}: {", ".join(wrong)}')
     tokens = networks.world.predictor.head.out_features
-    if tokens != networks.tokenizer.token_size:
+    if tokenizer['kind'] != 'patches' and tokens != networks.tokenizer.token_size:
         raise UserError(f'tokens have the width {networks.tokenizer.token_size}: the predictor is '
                         f'for {tokens}')

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 from safetensors.torch import save_file
+from torch import nn
 
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.bundle.manifest import Licence, Manifest, SemanticClass
@@ -20,6 +21,7 @@ from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.dinov3 import PATCH
 from deltaworld_ros.model.networks import KINDS, Networks, save_networks
 from deltaworld_ros.model.rotary import time_frequencies
+from deltaworld_ros.model.spatial_world import SpatialWorld
 
 NETWORKS_NAME = 'networks.safetensors'
 # The released models: VSPW's and KITTI's stride, 4 frames seen, 3 forecast.
@@ -62,7 +64,11 @@ def converted_manifest(
     networks = converted.networks
     height, width = own_size(networks)
     rows, columns = height // PATCH, width // PATCH
-    sizes, token_size = networks.sizes, networks.world.predictor.head.out_features
+    sizes, token_size = networks.sizes, networks.tokenizer.token_size
+    world: nn.Module = networks.world
+    # DINO-world's tokens have no leading dimensions, and each future costs as much as its frames.
+    patches = isinstance(world, SpatialWorld)
+    single = networks.world.learned_query
     kind = sizes['backbone']['kind']
     if kind == 'dinov3':
         feature_size = sizes['backbone']['size']
@@ -85,11 +91,14 @@ def converted_manifest(
             image_height=height, feature_rows=rows, feature_columns=columns,
             feature_size=networks.backbone.feature_size, token_size=token_size,
             noise_size=networks.world.noise_size, noise_std=NOISE_STD, queries='fresh',
-            rotary_frequencies=time_frequencies().tolist(), stride=STRIDE, steps=STEPS,
+            rotary_frequencies=time_frequencies(
+                world.frequencies if isinstance(world, SpatialWorld) else 30).tolist(),
+            stride=STRIDE, steps=STEPS,
             context_length=CONTEXT_LENGTH, map_width=width // 2, map_height=height // 2,
             depth_minimum=depth.get('minimum', 1e-3), depth_maximum=depth.get('maximum', 80.0),
             focal_length=focal_length or KITTI_FOCAL_LENGTH * height / KITTI_INPUT_HEIGHT,
-            num_samples=256, num_futures=6, selection_dimensions=min(32, token_size),
+            num_samples=1 if single else 20 if patches else 256, num_futures=1 if single else 6,
+            selection_dimensions=token_size if patches else min(32, token_size),
             classes=head.classes, licences=licences,
             sources=['https://arxiv.org/abs/2604.04913', *converted.sources],
             training_data=['as published with the checkpoints'])

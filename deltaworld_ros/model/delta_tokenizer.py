@@ -14,8 +14,9 @@ class DeltaTok(nn.Module):
     Encode (x_previous, x_current) to one token; decode the token on top of x_previous.
 
     `gated` chooses the released block, else the plain DINOv3 block. `frame_tokens` gives the
-    paper's frame tokenizer (section 3.3): the encoder sees the current frame alone and the
-    decoder starts from a patch embedding that is zero at first.
+    frame tokenizer (section 3.3): the encoder sees the current frame alone, plus the second
+    embedding as released, and the decoder starts from the first embedding at every patch. All
+    names are those of delta tokens.
     """
 
     def __init__(
@@ -30,10 +31,7 @@ class DeltaTok(nn.Module):
         # Training may stretch the patches' coordinates (the release does); nothing else does.
         self.coordinate_scale = 1.0
         self.z_embed = nn.Embedding(1, size)
-        if frame_tokens:
-            self.x_embed = nn.Parameter(torch.zeros(1, 1, size))
-        else:
-            self.xy_embed = nn.Embedding(2, size)
+        self.xy_embed = nn.Embedding(2, size)
 
         def blocks() -> nn.ModuleList:
             return nn.ModuleList(
@@ -48,10 +46,10 @@ class DeltaTok(nn.Module):
         """Encode features (B, N, D) of two frames on a (rows, columns) grid as tokens (B, D)."""
         cos, sin = self._table(grid, current.device)
         token = self.z_embed.weight.expand(current.shape[0], 1, -1)
+        first, second = self.xy_embed.weight
         if self.frame_tokens:
-            x = torch.cat([token, current], dim=1)
+            x = torch.cat([token, current + second], dim=1)
         else:
-            first, second = self.xy_embed.weight
             x = torch.cat([token, previous + first, current + second], dim=1)
             cos, sin = cos.repeat(2, 1), sin.repeat(2, 1)
         for block in self.encoder_blocks:
@@ -61,7 +59,7 @@ class DeltaTok(nn.Module):
     def decode(self, token: Tensor, previous: Tensor, grid: tuple[int, int]) -> Tensor:
         """Decode tokens (B, D) on the previous features (B, N, D) to features (B, N, D)."""
         table = self._table(grid, token.device)
-        start = self.x_embed.expand_as(previous) if self.frame_tokens else previous
+        start = self.xy_embed.weight[0].expand_as(previous) if self.frame_tokens else previous
         x = torch.cat([token[:, None], start], dim=1)
         for block in self.decoder_blocks:
             x = block(x, table)

@@ -17,6 +17,7 @@ from deltaworld_ros.model.dinov3 import DinoV3
 from deltaworld_ros.model.efficientnet import EfficientNetLite0
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
+from deltaworld_ros.model.patch_tokens import PatchTokens, PatchWorld
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.residual_world import ResidualWorld
 from deltaworld_ros.model.spatial_world import SpatialWorld
@@ -24,9 +25,12 @@ from deltaworld_ros.model.warp_tokenizer import WarpDeltaTok
 
 KINDS: dict[str, dict[str, type[nn.Module]]] = {
     'backbone': {'efficientnet_lite0': EfficientNetLite0, 'dinov3': DinoV3},
-    'tokenizer': {'compact': CompactDeltaTok, 'delta': GridDeltaTok, 'warp': WarpDeltaTok},
+    'tokenizer': {
+        'compact': CompactDeltaTok, 'delta': GridDeltaTok, 'warp': WarpDeltaTok,
+        'patches': PatchTokens},
     'world': {
-        'deltaworld': DeltaWorld, 'residual': ResidualWorld, 'spatial': SpatialWorld},
+        'deltaworld': DeltaWorld, 'residual': ResidualWorld, 'spatial': SpatialWorld,
+        'patches': PatchWorld},
     'segmentation': {'linear': SegmentationHead},
     'depth': {'linear': DepthHead},
 }

@@ -51,7 +51,8 @@ class DeltaWorld(nn.Module):
         token_size = size if token_size is None else token_size
         self.predictor = Predictor(size, heads, layers, mlp_size, token_size, layer_scale)
         if learned_query:
-            self.query = nn.Parameter(torch.randn(size) * 0.02)
+            self.q_embed = nn.Embedding(1, size)
+            nn.init.normal_(self.q_embed.weight, std=0.02)
         self.learned_query = learned_query
 
     def forward(
@@ -66,7 +67,7 @@ class DeltaWorld(nn.Module):
         (B, Q, token size).
         """
         if self.learned_query:
-            queries = queries * 0.0 + self.query
+            queries = queries * 0.0 + self.q_embed.weight[0]
         for block in self.predictor.layers():
             keys, values = block.attention.keys_values(tokens, token_table)
             queries = block(queries, keys, values, query_table, mask)
@@ -105,7 +106,7 @@ class DeltaWorld(nn.Module):
 
     def start(self, noise: Tensor, last: Tensor) -> Tensor:
         """Return the first block's queries of noise (B, M, size) after tokens (B, M or 1, Dz)."""
-        return noise * 0.0 + self.query if self.learned_query else noise
+        return noise * 0.0 + self.q_embed.weight[0] if self.learned_query else noise
 
     def finish(self, queries: Tensor, last: Tensor) -> Tensor:
         """Return the tokens of the last block's queries (B, M, size) after tokens `last`."""

@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """DINO-world: the predictor over the patch tokens of whole frames (paper, section 3.1)."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.predictor import Predictor
-from deltaworld_ros.model.rotary import time_frequencies
+from deltaworld_ros.model.rotary import time_frequencies, time_table
 
 Table = tuple[Tensor, Tensor]
 
@@ -22,22 +20,33 @@ def axial_table(times: Tensor, grid: tuple[int, int], frequencies: int) -> Table
 
     Times (B, F) are float64 seconds, re-based to a recent frame; the grid is (rows, columns).
     The tables hold n = `frequencies` columns for time, then for x, then for y, all from 100 to
-    0.01 turns a unit. The places run from -1 to 1 with the outer patches exactly there, unlike
-    the patch centres of the backbone (paper, appendix A; release, `models/dinoworld.py`).
+    0.01 turns a unit (paper, appendix A; release, `models/dinoworld.py`).
+    """
+    return with_places(time_table(times, time_frequencies(frequencies)), grid)
+
+
+def with_places(table: Table, grid: tuple[int, int]) -> Table:
+    """
+    Join time tables (B, F, n) with those of x and y of every patch: each (B, F N, 3 n).
+
+    The places run from -1 to 1 with the outer patches exactly there, unlike the patch centres of
+    the backbone.
     """
     rows, columns = grid
     y, x = torch.meshgrid(
         torch.linspace(-1.0, 1.0, rows, dtype=torch.float64),
         torch.linspace(-1.0, 1.0, columns, dtype=torch.float64), indexing='ij')
-    turns = time_frequencies(frequencies).to(times.device)
-    places = torch.stack([x.flatten(), y.flatten()], dim=-1).to(times.device)
-    where = (places[:, :, None] * turns).flatten(1)
-    when = times.double()[..., None] * turns
-    angles = 2.0 * math.pi * torch.cat([
-        when[:, :, None].expand(-1, -1, rows * columns, -1),
-        where.expand(*times.shape, -1, -1),
-    ], dim=-1).flatten(1, 2)
-    return angles.cos().float(), angles.sin().float()
+    when, turns = table, time_frequencies(table[0].shape[-1])
+    where = [
+        time_table(axis.flatten().to(when[0].device), turns) for axis in (x, y)]
+    cos, sin = (
+        torch.cat([
+            when[part][:, :, None].expand(-1, -1, rows * columns, -1),
+            torch.cat([axis[part] for axis in where], dim=-1).expand(
+                *when[part].shape[:2], -1, -1),
+        ], dim=-1).flatten(1, 2)
+        for part in (0, 1))
+    return cos, sin
 
 
 def block_causal_mask(frames: int, patches: int) -> Tensor:
@@ -71,7 +80,8 @@ class SpatialWorld(nn.Module):
         feature_size = size if feature_size is None else feature_size
         self.predictor = Predictor(size, heads, layers, mlp_size, feature_size, layer_scale, AXES)
         if learned_query:
-            self.query = nn.Parameter(torch.randn(size) * 0.02)
+            self.q_embed = nn.Embedding(1, size)
+            nn.init.normal_(self.q_embed.weight, std=0.02)
         self.learned_query = learned_query
 
     def keys_values(self, features: Tensor, table: Table) -> list[tuple[Tensor, Tensor]]:
@@ -93,7 +103,7 @@ class SpatialWorld(nn.Module):
         batch, frames = queries.shape[:2]
         patches = table[0].shape[1] // frames
         if self.learned_query:
-            queries = queries * 0.0 + self.query
+            queries = queries * 0.0 + self.q_embed.weight[0]
         x = queries[:, :, None].expand(-1, -1, patches, -1).flatten(1, 2)
         for block, (keys, values) in zip(self.predictor.layers(), context, strict=True):
             x = block(x, keys, values, table, mask)
@@ -121,14 +131,21 @@ class SpatialWorld(nn.Module):
         Roll every sample out: each appends its own predicted frame to its context.
 
         Context features (B, T, N, D), times (B, T + S) of context and future, noise queries
-        (B, M, S, size). Returns the samples' features (B, M, S, N, D). The context's keys and
-        values are projected once for all samples and steps.
+        (B, M, S, size). Returns the samples' features (B, M, S, N, D).
+        """
+        return self.roll(features, axial_table(times, grid, self.frequencies), noise)
+
+    def roll(self, features: Tensor, table: Table, noise: Tensor) -> Tensor:
+        """
+        Roll every sample out with the axial table (B, (T + S) N, R); see `rollout`.
+
+        The context's keys and values are projected once for all samples and steps.
         """
         batch, samples, steps = noise.shape[:3]
         length, patches = features.shape[1:3]
-        cos, sin = axial_table(times, grid, self.frequencies)
+        cos, sin = table
 
-        def table(first: int, count: int, repeats: int) -> Table:
+        def part_of(first: int, count: int, repeats: int) -> Table:
             part = slice(first * patches, (first + count) * patches)
             return (
                 cos[:, part].repeat_interleave(repeats, 0),
@@ -136,17 +153,17 @@ class SpatialWorld(nn.Module):
 
         context = [
             (keys.repeat_interleave(samples, 0), values.repeat_interleave(samples, 0))
-            for keys, values in self.keys_values(features, table(0, length, 1))
+            for keys, values in self.keys_values(features, part_of(0, length, 1))
         ]
         queries = noise.flatten(0, 1)
         futures: list[Tensor] = []
         for step in range(steps):
             if futures:
-                own = self.keys_values(futures[-1], table(length + step - 1, 1, samples))
+                own = self.keys_values(futures[-1], part_of(length + step - 1, 1, samples))
                 context = [
                     (torch.cat([keys, own_keys], 2), torch.cat([values, own_values], 2))
                     for (keys, values), (own_keys, own_values) in zip(context, own, strict=True)
                 ]
-            now = table(length + step, 1, samples)
+            now = part_of(length + step, 1, samples)
             futures.append(self.predict(context, queries[:, step:step + 1], now))
         return torch.cat(futures, dim=1).unflatten(0, (batch, samples))

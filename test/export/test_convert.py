@@ -61,7 +61,8 @@ def converted(release: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', [
             'deltaworld', 'convert', '--tokenizer', str(release['tokenizer']),
-            '--predictor', str(release['predictor']), '--backbone', str(release['backbone']),
+            '--tokens', 'delta', '--predictor', str(release['predictor']),
+            '--backbone', str(release['backbone']),
             '--seg-head', f'vspw={release["vspw"]}',
             '--seg-head', f'streets={release["cityscapes"]}', '--head', 'streets',
             '--depth-head', str(release['depth']), '--size', '96x64', '--output', str(folder),
@@ -71,6 +72,7 @@ def converted(release: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     assert not stop.value.code
     report = json.loads((folder.parent / 'report' / 'converted.json').read_text())
     assert report['heads'] == ['streets', 'vspw']
+    assert 'Taken as delta tokens because of --tokens' in report['assumed'][0]
     return load_bundle(folder)
 
 
@@ -169,7 +171,8 @@ def test_a_folder_in_use_is_left_alone(converted: Bundle, release: dict[str, Pat
 
 def convert_error(release: dict[str, Path], *arguments: str) -> str:
     """Give the one line with which the command ends in this process."""
-    options = {'--tokenizer': release['tokenizer'], '--predictor': release['predictor'],
+    options = {'--tokenizer': release['tokenizer'], '--tokens': 'delta',
+               '--predictor': release['predictor'],
                '--backbone': release['backbone'], '--seg-head': release['cityscapes'],
                '--depth-head': release['depth'], '--output': release['depth'].parent / 'out'}
     given = {**{name: str(value) for name, value in options.items()},
@@ -275,7 +278,8 @@ def test_vit_b_in_the_released_layout_equals_the_networks(tmp_path: Path) -> Non
     converted = read_networks(
         {'backbone': files['backbone'], 'tokenizer': files['deltatok'],
          'world': files['deltaworld'], 'depth': files['depth_head']},
-        {'cityscapes': files['seg_head'], 'vspw': files['vspw_head']}, {}, (height, width))
+        {'cityscapes': files['seg_head'], 'vspw': files['vspw_head']}, {}, (height, width),
+        'delta')
     networks = converted.networks
     generator = torch.Generator().manual_seed(9)
     images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8, generator=generator)

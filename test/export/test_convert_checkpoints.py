@@ -72,12 +72,12 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> None:
         assert torch.equal(value, second.state_dict()[name]), name
 
 
-def test_plain_blocks_and_frame_tokens_are_recognised(tmp_path: Path) -> None:
+def test_plain_blocks_and_learned_queries_are_recognised(tmp_path: Path) -> None:
     for gated, frame_tokens in ((False, False), (True, True)):
         module = DeltaTok(128, 2, 1, 256, gated, frame_tokens)
         torch.save(module.state_dict(), tmp_path / 'tokenizer.bin')
         loaded, sizes = load_part(read_checkpoint(tmp_path / 'tokenizer.bin', 'tokenizer'),
-                                  grid=(2, 3))
+                                  grid=(2, 3), frame_tokens=frame_tokens)
         assert (sizes['gated'], sizes['frame_tokens']) == (gated, frame_tokens)
         same(module, loaded)
     torch.save(DeltaWorld(128, 2, 1, 256, 64, True).state_dict(), tmp_path / 'world.bin')

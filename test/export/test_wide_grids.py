@@ -36,9 +36,10 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp('wide')
     files = write_tiny_release(folder / 'release')
-    run('convert', '--tokenizer', files['tokenizer'], '--predictor', files['predictor'],
-        '--backbone', files['backbone'], '--seg-head', files['cityscapes'],
-        '--depth-head', files['depth'], '--size', '128x64', '--output', folder / 'bundle')
+    run('convert', '--tokenizer', files['tokenizer'], '--tokens', 'delta',
+        '--predictor', files['predictor'], '--backbone', files['backbone'],
+        '--seg-head', files['cityscapes'], '--depth-head', files['depth'],
+        '--size', '128x64', '--output', folder / 'bundle')
     return load_bundle(folder / 'bundle')
 
 

@@ -145,7 +145,7 @@ def test_learned_query_ignores_the_noise() -> None:
     future = model.rollout(features, TIMES, torch.randn(2, 2, 1, 128), GRID)
     torch.testing.assert_close(future[:, 0], future[:, 1])
     future.square().mean().backward()
-    assert model.query.grad is not None and model.query.grad.abs().sum() > 0.0
+    assert model.q_embed.weight.grad is not None and model.q_embed.weight.grad.abs().sum() > 0.0
 
 
 def test_places_are_told_apart() -> None:

@@ -14,6 +14,7 @@ from deltaworld_ros.model.delta_tokenizer import DeltaTok
 from deltaworld_ros.model.dinov3 import DinoV3
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.predictor import DeltaWorld
+from deltaworld_ros.model.spatial_world import SpatialWorld
 from support.parameter_values import SCALES, SHIFTS, fill
 
 
@@ -54,6 +55,14 @@ def write_tiny_release(folder: Path) -> dict[str, Path]:
         'tokenizer': save('deltatok', 'network.', fill(DeltaTok(192, 3, 2, 512), 'deltatok')),
         'predictor': save('deltaworld', 'network._orig_mod.', fill(
             DeltaWorld(192, 3, 2, 768), 'deltaworld'), wrapped=True),
+        'frame-tokenizer': save(
+            'frametok', '', fill(DeltaTok(192, 3, 2, 512, frame_tokens=True), 'frametok')),
+        'discriminative': save('discriminative', 'network.', fill(
+            DeltaWorld(192, 3, 2, 768, learned_query=True), 'discriminative'), wrapped=True),
+        'dino-world': save('dinoworld', 'network.', fill(
+            SpatialWorld(192, 3, 2, 768), 'dinoworld'), wrapped=True),
+        'dino-world-bom': save('dinoworld-bom', '', fill(
+            SpatialWorld(192, 3, 2, 768, learned_query=False), 'dinoworld-bom')),
         'cityscapes': save('seg-head-cityscapes', '', fill(SegmentationHead(192, 19), 'seg_head')),
         'vspw': save('seg-head-vspw', 'network.', fill(SegmentationHead(192, 124), 'seg_head')),
         'depth': save('depth-head-kitti', 'network.', fill(DepthHead(192), 'depth_head')),

@@ -26,6 +26,7 @@ from support.training_batches import (
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.delta_tokenizer import DeltaTok
 from deltaworld_ros.model.networks import build_part
+from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.rotary import time_frequencies, time_table
 from deltaworld_training.stages.best_of_many import best_query
 from deltaworld_training.stages.heads import HeadsStage
@@ -264,6 +265,14 @@ def test_initial_weights_are_the_papers() -> None:
     assert model.z_embed.weight.std().item() == pytest.approx(0.02, rel=0.3)
     assert not model.encoder_blocks[1].attention.o_proj.bias.any()
     assert (model.decoder_blocks[0].layer_scale1.lambda1 == 1e-5).all()
+    assert bool(model.xy_embed.weight.any(1).all())
+    frames = DeltaTok(64, 1, 2, 256, frame_tokens=True)
+    initialise(frames)
+    # Section 3.3: the decoder of frame tokens starts from zero patches.
+    assert frames.xy_embed.weight.any(1).tolist() == [False, True]
+    world = DeltaWorld(64, 1, 1, 64, learned_query=True)
+    initialise(world)
+    assert world.q_embed.weight.std().item() == pytest.approx(0.02, rel=0.3)
     previous = torch.randn(2, 6, 64)
     assert torch.allclose(model.decode(torch.randn(2, 64), previous, (2, 3)), previous, atol=1e-4)
 

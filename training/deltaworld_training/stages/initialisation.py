@@ -4,6 +4,8 @@
 
 from torch import nn
 
+from deltaworld_ros.model.delta_tokenizer import DeltaTok
+
 STD = 0.02
 
 
@@ -11,13 +13,14 @@ def initialise(module: nn.Module) -> None:
     """
     Draw linear and embedding weights from a truncated normal of 0.02; zero the linear biases.
 
-    Norms stay at one and zero, layer scales and zero embeddings as their modules made them.
+    Norms stay at one and zero, layer scales as their modules made them. A frame tokenizer's
+    decoder starts from zero patches (section 3.3).
     """
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Embedding)):
             nn.init.trunc_normal_(part.weight, std=STD)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
-        query = part._parameters.get('query')
-        if query is not None:
-            nn.init.trunc_normal_(query, std=STD)
+    for part in module.modules():
+        if isinstance(part, DeltaTok) and part.frame_tokens:
+            nn.init.zeros_(part.xy_embed.weight[0])
