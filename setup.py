@@ -67,6 +67,8 @@ setup(
         'export': export,
         # onnx prepares the graphs; TensorRT-RTX takes the place of TensorRT where it is installed.
         'tensorrt': ['tensorrt>=10.3', 'onnx>=1.16'],
+        # Recordings at addresses, and a cluster to score them on.
+        'cluster': ['fsspec>=2024.2', 'ray>=2.9'],
         # INT8 at export: what NVIDIA ModelOpt needs on the CPU. Its own extra brings CUDA.
         'quantise': [
             'nvidia-modelopt>=0.47',

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,9 +23,13 @@ from deltaworld_ros.commands.shared import (
     note,
     progress,
     write_json,
-    write_text,
 )
+from deltaworld_ros.commands.train import run_training_command
 from deltaworld_ros.errors import UserError
+
+if TYPE_CHECKING:
+    from deltaworld_ros.evaluate.bag_scores import BagScores
+    from deltaworld_ros.evaluate.worker import WorkerSetup
 
 
 class Queries(str, Enum):
@@ -36,9 +39,18 @@ class Queries(str, Enum):
     FRESH = 'fresh'
 
 
+class Benchmark(str, Enum):
+    """The dense forecasting benchmarks of the paper."""
+
+    VSPW = 'vspw'
+    CITYSCAPES = 'cityscapes'
+    KITTI = 'kitti'
+
+
 def evaluate(
-    source: Annotated[list[Path], typer.Argument(
-        help='Bags (rosbag2 folder, .mcap, .db3, .bag); scores are pooled.')],
+    source: Annotated[list[str], typer.Argument(
+        help='Bags (rosbag2 folder, .mcap, .db3, .bag), addresses that fsspec knows, or @FILE '
+             'with one a line; scores are pooled and told for each bag.')],
     bundle: BundleOption = 'street-lite0',
     against: Annotated[str | None, typer.Option(
         help='Another bundle, scored on the same frames; the differences are printed.')] = None,
@@ -50,6 +62,8 @@ def evaluate(
         help="Topic of true class ids (mono8, the bundle's classes).")] = None,
     depth: Annotated[str | None, typer.Option(
         help='Topic of true depth (32FC1 metres or 16UC1 millimetres).')] = None,
+    odometry: Annotated[str | None, typer.Option(
+        help='Odometry topic of the ego-motion baseline.')] = None,
     samples: SamplesOption = None,
     futures: FuturesOption = None,
     queries: Annotated[Queries | None, typer.Option(
@@ -61,10 +75,28 @@ def evaluate(
     start: Annotated[float, typer.Option(
         min=0.0, help='Leave out what comes before, in seconds after the first image.')] = 0.0,
     end: Annotated[float, typer.Option(help='Leave out what comes after.')] = math.inf,
+    horizon: Annotated[float | None, typer.Option(
+        help="Roll on to this lead in seconds, beyond the bundle's last one.")] = None,
+    jobs: Annotated[int, typer.Option(
+        min=0, help='Processes for several bags; 0: one a core.')] = 0,
+    ray: Annotated[str | None, typer.Option(
+        help="Score on the Ray cluster at this address; 'local': one on this machine.")] = None,
+    fail_under: Annotated[list[str] | None, typer.Option(
+        help='NAME=NUMBER, such as skill=0.1: exit with 1 where the last lead is under it.',
+    )] = None,
+    benchmark: Annotated[Benchmark | None, typer.Option(
+        help="SOURCE is this data set: the paper's benchmark on it (needs deltaworld_training).",
+    )] = None,
     json_path: JsonOption = None,
+    json_lines: Annotated[Path | None, typer.Option(
+        help='Write the scores of each forecast here, one JSON object a line.')] = None,
     markdown: Annotated[Path | None, typer.Option(help='Write the tables here.')] = None,
     report: Annotated[Path | None, typer.Option(
         help='Folder for a report with pictures.')] = None,
+    write_bag: Annotated[Path | None, typer.Option(
+        help='Folder for a bag of the forecasts of each bag.')] = None,
+    profile: Annotated[bool, typer.Option(
+        '--profile', help='Say where the time went.')] = False,
 ) -> None:
     """
     Score forecasts of bags against what really came.
@@ -72,81 +104,72 @@ def evaluate(
     Example: deltaworld evaluate drive.mcap --json scores.json --report report
     Example: deltaworld evaluate drive.mcap --bundle runs/mine/street-lite0 --against street-lite0
     """
-    from deltaworld_ros.bags.frames import BagFrames
-    from deltaworld_ros.bundle import Bundle, load_bundle
-    from deltaworld_ros.engine import load_engine
+    if benchmark:
+        run_training_command([
+            'benchmark', benchmark.value, *source, '--bundle', bundle, '--engine', engine,
+            '--threads', str(threads), '--seed', str(seed),
+            *(['--json', str(json_path)] if json_path else [])])
+        return
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.evaluate.bag_list import list_bags
     from deltaworld_ros.evaluate.drive import Options
-    from deltaworld_ros.evaluate.evaluator import Evaluator
-    from deltaworld_ros.evaluate.tables import (
-        comparison_tables,
-        legend,
-        markdown_tables,
-        obstacle_tables,
-        rich_table,
-        score_tables,
-        skill_lines,
-    )
+    from deltaworld_ros.evaluate.limits import broken_limits, read_limits
+    from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS
+    from deltaworld_ros.evaluate.results import pooled_result, problems
+    from deltaworld_ros.evaluate.rolling_on import all_leads
+    from deltaworld_ros.evaluate.worker import WorkerSetup
     report_file = report / 'report.html' if report else None
-    make_folders(json_path, markdown, report_file)
-    loaded = load_bundle(bundle)
-    other = load_bundle(against) if against else None
-    if other and other.manifest.leads != loaded.manifest.leads:
-        raise UserError(f'--against {against}: its leads {list(other.manifest.leads)} s are not '
-                        f'the leads {list(loaded.manifest.leads)} s of {bundle}')
-
-    def score(scored: Bundle) -> Evaluator:
-        running = load_engine(scored, engine, threads, log=note)
-        evaluator = Evaluator(running, scored, Options(
-            num_samples=samples, num_futures=futures, seed=seed, every=every,
-            max_forecasts=max_forecasts, queries=queries.value if queries else None,
-            start=start, end=end), moments=6 if report_file else 0)
-        with progress() as bar:
-            for path in source:
-                with BagFrames(path, image=image, camera_info=camera_info, labels=labels,
-                               depth=depth) as bag:
-                    task = bar.add_task(path.name, total=bag.count)
-                    evaluator.run(bag, functools.partial(bar.advance, task))
-        running.close()
-        for problem in evaluator.problems:
-            note(problem)
-        return evaluator
-
-    evaluator = score(loaded)
-    result = evaluator.result()
-    tables = score_tables(result['leads'])
-    obstacles = obstacle_tables(result['leads'])
-    console = Console()
-    for table in (*tables, obstacles[-1]):
-        console.print(rich_table(table), '')
-    for line in (*legend([tables[-1], obstacles[-1]]), *skill_lines(result)):
-        console.print(line, style='dim', highlight=False, markup=False)
-    kinds = ', '.join(f'{what}: {kind}' for what, kind in result['truth_of'].items())
-    console.print(_counts(result, kinds))
-    differences = []
+    make_folders(json_path, markdown, json_lines, report_file,
+                 write_bag / 'bag' if write_bag else None)
+    limits = read_limits(fail_under or [])
+    manifest = load_bundle(bundle).manifest
+    other = load_bundle(against).manifest if against else None
+    if other and other.leads != manifest.leads:
+        raise UserError(f'--against {against}: its leads {list(other.leads)} s are not '
+                        f'the leads {list(manifest.leads)} s of {bundle}')
+    all_leads(manifest, horizon)
+    bags = list_bags(source)
+    options = Options(
+        num_samples=samples, num_futures=futures, seed=seed, every=every,
+        max_forecasts=max_forecasts, queries=queries.value if queries else None,
+        start=start, end=end, horizon=horizon, odometry=odometry)
+    setup = WorkerSetup(
+        bundle, engine, threads,
+        {'image': image, 'camera_info': camera_info, 'labels': labels, 'depth': depth},
+        options, SLIDER_MOMENTS if report_file else 0, str(write_bag) if write_bag else None)
+    scored = _score(setup, bags, jobs, ray)
+    result = pooled_result(manifest, options, scored)
+    for problem in problems(scored):
+        note(problem)
     if other:
-        result['against'] = score(other).result()
-        differences = comparison_tables(result['leads'], result['against']['leads'])
-        for table in differences:
-            console.print(rich_table(table))
-        console.print(f'{bundle} minus {against}, which has '
-                      f'{result["against"]["forecasts"]} forecasts scored')
+        from dataclasses import replace
+        result['against'] = pooled_result(other, options, _score(
+            replace(setup, bundle=str(against), moments=0, write_bag=None), bags, jobs, ray))
+    from deltaworld_ros.evaluate.output import print_result, write_lines, write_markdown
+    console = Console()
+    print_result(console, result, profile)
     write_json(json_path, result)
+    if json_lines:
+        write_lines(json_lines, scored)
     if markdown:
-        caption = (f'`{result["bundle"]}` on {", ".join(path.name for path in source)}: '
-                   f'{result["forecasts"]} forecasts, truth: {kinds}.')
-        if other:
-            caption += f' Differences: `{bundle}` minus `{against}`.'
-        write_text(markdown, markdown_tables([*tables, *obstacles, *differences], caption))
+        write_markdown(markdown, result)
     if report_file:
         from deltaworld_ros.evaluate.report import write_evaluation_report
-        write_evaluation_report(report_file, loaded.manifest, result, tables, evaluator.moments)
+        write_evaluation_report(report_file, manifest, result, scored)
         console.print(f'Report: {report_file}', soft_wrap=True)
+    _end(scored, broken_limits(limits, result))
 
 
-def _counts(result: dict[str, Any], kinds: str) -> str:
-    """Say what was scored and what was not."""
-    latency = result['latency_ms']
-    return (f'{result["forecasts"]} forecasts scored, {result["unscored"]} without a future to '
-            f'compare with, {result["dropped"]} images dropped, {result["restarts"]} restarts; '
-            f'truth: {kinds}; latency {latency["p50"]:.0f} ms '
-            f'(95 % within {latency["p95"]:.0f} ms)')
+def _score(setup: WorkerSetup, bags: list[str], jobs: int, ray: str | None) -> list[BagScores]:
+    from deltaworld_ros.evaluate.bag_run import score_bags
+    with progress() as bar:
+        return score_bags(setup, bags, bar, jobs=jobs, ray=ray, log=note)
+
+
+def _end(scored: list[Any], broken: list[str]) -> None:
+    """Fail where a limit is broken or a bag could not be read, after everything is written."""
+    failed = sum(bool(bag.error) for bag in scored)
+    if failed:
+        broken = [*broken, f'{failed} of {len(scored)} bags could not be read']
+    if broken:
+        raise UserError('; '.join(broken))

@@ -28,7 +28,7 @@ from deltaworld_ros.evaluate.moments import load_moments
 from deltaworld_ros.evaluate.pictures import color_labels, side_by_side, write_animation
 from deltaworld_ros.evaluate.processes import Processes
 from deltaworld_ros.evaluate.published import TITLES, WAYS
-from deltaworld_ros.evaluate.report import Fact, write_report
+from deltaworld_ros.evaluate.report import Content, Fact, write_report
 from deltaworld_ros.evaluate.tables import METRICS, ScoreTable, score_tables
 
 SAMPLE_BAG = Path(__file__).resolve().parent.parent / 'sample' / 'highway'
@@ -230,12 +230,12 @@ def _write(output: Path, recording: Path, bundle: Bundle, bag: Path) -> DemoResu
              f'median, received over DDS; 95 % within {latency["p95"]:.0f} ms'),
     ]
     report = output / 'report.html'
-    write_report(
-        report, source=bag.name, bundle=manifest.name, classes=manifest.classes,
+    write_report(report, Content(
+        source=bag.name, bundle=manifest.name, classes=manifest.classes,
         leads=manifest.leads, facts=facts, tables=tables,
         moments=load_moments(recording / 'moments.npz'), ground_truth=False,
         how='Here the drive was played at its own speed into the running ROS 2 node, and a third '
-            'process listened to what the node published.', animation=animation)
+            'process listened to what the node published.', animation=animation))
     return DemoResult(summary, tables, report)
 
 

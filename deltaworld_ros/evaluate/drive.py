@@ -13,20 +13,24 @@ from typing import Literal
 import numpy as np
 
 from deltaworld_ros.bags.frames import BagFrames, Frame
+from deltaworld_ros.bags.odometry import read_odometry
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.camera.depth_scale import depth_scale
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.camera.map_resize import reduce_map
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.columns import ColumnMaker, Sampled
+from deltaworld_ros.evaluate.columns import ColumnMaker, Movements, Sampled
 from deltaworld_ros.evaluate.matching import FutureMatcher, Matched
 from deltaworld_ros.evaluate.pairs import UNLABELLED
 from deltaworld_ros.forecast.constant_flow import ConstantFlow
+from deltaworld_ros.forecast.ego_motion import EgoMotion, Motion
 from deltaworld_ros.forecast.forecaster import Forecaster
 
 # Forecasts of so many seconds stand and fall together when an interval is estimated.
 CLIP_SECONDS = 5.0
+# Odometry that is older (s) says nothing about the present.
+_OLDEST_ODOMETRY = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Options:
     `every` forecasts from each n-th frame only and `max_forecasts` ends each recording after that
     many. `queries` replaces the bundle's way of sampling. `settle` leaves out the first seconds
     of each context, so that bundles with contexts of other lengths are compared on the same
-    moments. Images from `start` to `end` are read, in seconds after the first one.
+    moments. `horizon` (s) rolls forecasts on beyond the bundle's last lead. `odometry` names the
+    topic of the ego-motion baseline; one that is alone is found. Images from `start` to `end` are
+    read, in seconds after the first one.
     """
 
     num_samples: int | None = None
@@ -49,6 +55,8 @@ class Options:
     start: float = 0.0
     end: float = math.inf
     settle: float = 0.0
+    horizon: float | None = None
+    odometry: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse an empty part of the recording."""
@@ -62,7 +70,8 @@ class Seen:
     """
     A frame that has come, `seconds` after the recording's first, in the clip of that number.
 
-    Image (h,w,3), features (N,D), the recording's true labels and depth (a,b) or None. `scale`
+    `intrinsics` (3,3) are the camera's in pixels of the maps, None where it is not known. Image
+    (h,w,3), features (N,D), the recording's true labels and depth (a,b) or None. `scale`
     turns the heads' depth into metres of this camera; `heads` (labels, depth) is filled when
     needed.
     """
@@ -70,6 +79,8 @@ class Seen:
     seconds: float
     clip: int
     scale: float
+    frame_id: str
+    intrinsics: np.ndarray | None
     image: np.ndarray
     features: np.ndarray
     labels: np.ndarray | None
@@ -83,7 +94,7 @@ class Made:
 
     sampled: Sampled
     now: Seen
-    flow: ConstantFlow | None
+    moves: Movements
 
 
 @dataclass
@@ -98,6 +109,7 @@ class DriveReport:
     restarts: Counter[str] = field(default_factory=Counter)
     timings: list[dict[str, float]] = field(default_factory=list)
     scales: set[float] = field(default_factory=set)
+    scaled: bool = True
     problems: list[str] = field(default_factory=list)
 
     def tell(self, problem: str) -> None:
@@ -122,9 +134,12 @@ class Drive:
         self.forecaster = Forecaster(
             engine, bundle.manifest, num_samples=options.num_samples,
             num_futures=options.num_futures, seed=options.seed, queries=options.queries)
-        self._matcher: FutureMatcher[Made, Seen] = FutureMatcher(bundle.manifest.leads)
+        self._matcher: FutureMatcher[Made, Seen] = FutureMatcher(maker.leads)
+        self._odometry = read_odometry(bag.path, options.odometry)
         self._recent: deque[tuple[int, np.ndarray]] = deque()
         self._clip, self._clip_began = -1, 0
+        names = [entry.name for entry in bundle.manifest.classes]
+        self._sky = names.index('sky') if 'sky' in names else None
 
     def pairs(self, advance: Callable[[], None] = lambda: None) -> Iterator[Matched[Made, Seen]]:
         """Yield each forecast once its future is there; `advance` is called for each image."""
@@ -183,8 +198,29 @@ class Drive:
     def _make(self, stamp: int, now: Seen) -> Made:
         sampled = self._maker.sample(self.forecaster)
         self.report.timings.append(sampled.timings)
-        now.heads = sampled.maps['fused_labels'][0], sampled.maps['fused_depth'][0]
-        return Made(sampled, now, self._flow(stamp, now.image))
+        labels, depth = sampled.maps['fused_labels'][0], sampled.maps['fused_depth'][0]
+        now.heads = labels, depth
+        ego = None
+        if self._odometry is not None and now.intrinsics is not None:
+            ego = EgoMotion(now.scale * depth, labels == self._sky, now.intrinsics,
+                            self._motion(stamp))
+        return Made(sampled, now, Movements(self._flow(stamp, now.image), ego))
+
+    def _motion(self, stamp: int) -> Motion:
+        assert self._odometry is not None
+        known = self._odometry.at(stamp, _OLDEST_ODOMETRY)
+        if known is None:
+            self.report.tell(f'{self.report.path}: odometry is missing for some images, which '
+                             'the ego-motion baseline takes for standing still')
+        return Motion(*(known or (0.0, 0.0)))
+
+    def _map_intrinsics(self, fit: ImageFit, frame: Frame) -> np.ndarray | None:
+        """Return the camera matrix of the maps, None where the camera is not known."""
+        if frame.intrinsics is None or \
+                frame.intrinsics_size != (fit.source_width, fit.source_height):
+            return None
+        m = self._manifest
+        return fit.intrinsics(frame.intrinsics, m.map_width, m.map_height)
 
     def _flow(self, stamp: int, image: np.ndarray) -> ConstantFlow | None:
         """Return the motion since about one stride ago; over less time it is less exact."""
@@ -207,7 +243,7 @@ class Drive:
         scale = self._scale(fit, frame)
         self.report.scales.add(scale)
         return Seen(
-            seconds, self._clip, scale, image,
+            seconds, self._clip, scale, frame.frame_id, self._map_intrinsics(fit, frame), image,
             self._engine.features_to_host(self.forecaster.features),
             self._truth_map('labels', fit, frame.labels, UNLABELLED),
             self._truth_map('depth', fit, frame.depth, np.nan))
@@ -215,6 +251,7 @@ class Drive:
     def _scale(self, fit: ImageFit, frame: Frame) -> float:
         """Return what turns the heads' depth into metres of the camera, 1 where it is unknown."""
         path = self.report.path
+        self.report.scaled &= self._map_intrinsics(fit, frame) is not None
         if frame.intrinsics is None:
             self.report.tell(f'{path}: no calibrated camera_info, depth is not scaled')
             return 1.0

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,57 +16,91 @@ from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.baselines import load_baselines
-from deltaworld_ros.evaluate.columns import ColumnMaker
+from deltaworld_ros.evaluate.columns import COLUMNS, ColumnMaker
 from deltaworld_ros.evaluate.drive import Drive, Made, Options, Seen
+from deltaworld_ros.evaluate.forecast_bag import ForecastBag
 from deltaworld_ros.evaluate.matching import Matched
-from deltaworld_ros.evaluate.moments import Moment, MomentKeeper
+from deltaworld_ros.evaluate.moments import Moment, MomentKeeper, WorstMoments
 from deltaworld_ros.evaluate.pairs import Candidate, Pair, Truth
-from deltaworld_ros.evaluate.results import pooled_result
-from deltaworld_ros.evaluate.scorebook import measure
+from deltaworld_ros.evaluate.results import pooled_result, problems, spread_moments
+from deltaworld_ros.evaluate.rolling_on import all_leads
+from deltaworld_ros.evaluate.scorebook import LeadSums, measure
+from deltaworld_ros.evaluate.scorebook import scores as scores_of
 from deltaworld_ros.evaluate.scorers import make_scorers
+from deltaworld_ros.evaluate.summary import strict_json
+from deltaworld_ros.evaluate.timed_engine import TimedEngine
+
+# What is kept of each single forecast.
+# So many of the worst moments are kept, where any are.
+WORST = 6
+_RECORDED = ('fused', 'copy_last', 'constant_flow')
+_RECORD_METRICS = ('feature_error', 'miou', 'pixel_accuracy', 'depth_absrel', 'obstacle_error',
+                   'obstacle_crps')
 
 
 class Evaluator:
-    """Scores recordings one after another; `moments` of each are kept as pictures."""
+    """Scores recordings one after another; `moments` of each, and as many worst, are kept."""
 
     def __init__(self, engine: Engine, bundle: Bundle, options: Options | None = None, *,
                  moments: int = 0) -> None:
         self.bags: list[BagScores] = []
-        self._engine, self._bundle = engine, bundle
+        self._engine, self._bundle = TimedEngine(engine), bundle
         self._options = options or Options()
         self._num_moments = moments
-        self._maker = ColumnMaker(engine, bundle.manifest, load_baselines(bundle))
+        self._leads = all_leads(bundle.manifest, self._options.horizon)
+        self._maker = ColumnMaker(
+            self._engine, bundle.manifest, load_baselines(bundle), self._leads)
         self._scorers = make_scorers(bundle.manifest)
         names = [entry.name for entry in bundle.manifest.classes]
         self._sky = names.index('sky') if 'sky' in names else None
 
-    def run(self, bag: BagFrames, advance: Callable[[], None] = lambda: None) -> BagScores:
-        """Score a recording; `advance` is called for each of its images."""
+    def run(self, bag: BagFrames, advance: Callable[[], None] = lambda: None,
+            forecasts: ForecastBag | None = None) -> BagScores:
+        """
+        Score a recording; `advance` is called for each of its images.
+
+        The forecasts that are scored are written to `forecasts`.
+        """
         drive = Drive(self._engine, self._bundle, self._maker, bag, self._options)
         scores = BagScores(drive.report, {
             'engine': self._engine.name, 'num_samples': drive.forecaster.num_samples,
             'num_futures': drive.forecaster.num_futures, 'queries': drive.forecaster.queries})
         moments = MomentKeeper(self._num_moments)
+        worst = WorstMoments(min(WORST, self._num_moments))
+        before, started, scoring = dict(self._engine.seconds), time.perf_counter(), 0.0
         for matched in drive.pairs(advance):
             made = matched.forecast
             pairs = self._pairs(made, matched.frames, scores)
-            scores.clips.add(made.now.clip, measure(self._scorers, pairs))
+            measuring = time.perf_counter()
+            measured = measure(self._scorers, pairs)
+            scores.clips.add(made.now.clip, measured)
+            record = self._record(matched, measured)
+            scores.records.append(record)
+            scoring += time.perf_counter() - measuring
+            if forecasts is not None:
+                self._write(forecasts, matched.stamp, made, pairs)
             scores.offsets += matched.offsets
             scores.scored += 1
-            moments.offer(functools.partial(self._moment, matched, pairs[-1]))
-        scores.moments = moments.chosen()
+            make = functools.partial(
+                self._moment, matched, pairs[self._bundle.manifest.steps - 1])
+            moments.offer(make)
+            worst.offer(self._loss(record), make)
+        scores.moments, scores.worst = moments.chosen(), worst.chosen()
+        scores.profile = {
+            'total': time.perf_counter() - started, 'scorers': scoring,
+            **{graph: self._engine.seconds[graph] - before[graph] for graph in before}}
         self.bags.append(scores)
         return scores
 
     @property
     def problems(self) -> list[str]:
         """Return what was left out, a line each."""
-        return [problem for bag in self.bags for problem in bag.report.problems]
+        return problems(self.bags)
 
     @property
     def moments(self) -> list[Moment]:
         """Return the moments that are kept for the report, evenly spread over the recordings."""
-        return spread([moment for bag in self.bags for moment in bag.moments], self._num_moments)
+        return spread_moments(self.bags, self._num_moments)
 
     def result(self) -> dict[str, Any]:
         """Return every score as a dictionary that is valid JSON; NaN becomes None."""
@@ -74,10 +109,42 @@ class Evaluator:
     def _pairs(self, made: Made, frames: Sequence[Seen], scores: BagScores) -> list[Pair]:
         """Put every way of forecasting beside what came, for each lead."""
         oracle = [self._heads(seen) for seen in frames]
-        columns = self._maker.columns(made.sampled, made.now.scale, made.flow, oracle)
-        confidence = made.sampled.maps['confidence']
-        return [Pair(column, confidence[step + 1], self._truth(seen, oracle[step], scores))
+        columns = self._maker.columns(made.sampled, made.now.scale, made.moves, oracle)
+        confidence = self._maker.confidence(made.sampled, columns)
+        return [Pair(column, confidence[step], self._truth(seen, oracle[step], scores))
                 for step, (column, seen) in enumerate(zip(columns, frames, strict=True))]
+
+    def _record(self, matched: Matched[Made, Seen], measured: LeadSums) -> dict[str, Any]:
+        """Return the scores of one forecast alone, of the columns that a robot compares."""
+        few = [{scorer: {name: values for name, values in sums.items()
+                         if name not in COLUMNS or name in _RECORDED}
+                for scorer, sums in lead.items()} for lead in measured]
+        leads = scores_of(self._scorers, few)
+        record: dict[str, Any] = strict_json({
+            'stamp': matched.stamp, 'seconds': matched.forecast.now.seconds,
+            'weights': matched.forecast.sampled.weights.tolist(),
+            'truth_offset_ms': [offset / 1e6 for offset in matched.offsets],
+            'leads': {f'{lead:g}': {metric: one[metric] for metric in _RECORD_METRICS}
+                      for lead, one in zip(self._leads, leads, strict=True)}})
+        return record
+
+    def _loss(self, record: dict[str, Any]) -> float | None:
+        """Return the share of pixels that copy-last got right and the forecast did not, net."""
+        right = record['leads'][f'{self._bundle.manifest.leads[-1]:g}']['pixel_accuracy']
+        if right['fused'] is None:
+            return None
+        return float(right['copy_last'] - right['fused'])
+
+    def _write(self, forecasts: ForecastBag, stamp: int, made: Made,
+               pairs: Sequence[Pair]) -> None:
+        now = made.now
+        forecasts.add_image(stamp, now.frame_id, now.image)
+        present = pairs[0].columns['copy_last'][0]
+        sure = np.ones(present.labels.shape, np.float32)
+        forecasts.add_lead(stamp, now.frame_id, 0.0, present, sure, now.intrinsics)
+        for lead, pair in zip(self._leads, pairs, strict=True):
+            forecasts.add_lead(stamp, now.frame_id, lead, pair.columns['fused'][0],
+                               pair.confidence, now.intrinsics)
 
     def _heads(self, seen: Seen) -> Candidate:
         if seen.heads is None:
@@ -105,9 +172,3 @@ class Evaluator:
             confidence=last.confidence, labels=sampled.maps['labels'][:, -1],
             weights=sampled.weights, true_labels=last.truth.labels,
             true_depth=last.truth.depth)
-
-
-def spread(moments: Sequence[Moment], wanted: int) -> list[Moment]:
-    """Choose at most the wanted number, evenly."""
-    places = np.linspace(0, len(moments) - 1, min(wanted, len(moments)))
-    return [moments[round(place)] for place in places]

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+# The moments between which the report's slider moves.
+SLIDER_MOMENTS = 30
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -59,6 +62,29 @@ class MomentKeeper:
         count = min(self._wanted, len(self._kept))
         places = np.linspace(0, len(self._kept) - 1, count)
         return [self._kept[round(place)] for place in places]
+
+
+class WorstMoments:
+    """Keeps the `wanted` moments with the greatest losses."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._kept: list[tuple[float, Moment]] = []
+
+    def offer(self, loss: float | None, make: Callable[[], Moment]) -> None:
+        """Take the next moment if it is among the worst so far; it is made only then."""
+        if loss is None or not self._wanted:
+            return
+        if len(self._kept) == self._wanted:
+            if loss <= self._kept[-1][0]:
+                return
+            self._kept.pop()
+        self._kept.append((loss, make()))
+        self._kept.sort(key=lambda one: -one[0])
+
+    def chosen(self) -> list[tuple[float, Moment]]:
+        """Return losses and moments, the worst first."""
+        return self._kept
 
 
 def save_moments(path: Path, moments: Sequence[Moment]) -> None:

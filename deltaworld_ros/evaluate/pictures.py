@@ -46,6 +46,17 @@ def moment_pictures(moment: Moment, classes: Sequence[SemanticClass]) -> dict[st
     return {name: data_uri(picture) for name, picture in pictures.items()}
 
 
+def slider_pictures(moment: Moment, classes: Sequence[SemanticClass]) -> dict[str, str]:
+    """Return what the slider flips between, as data URIs."""
+    pictures = {
+        'camera': moment.future_image,
+        'forecast': color_labels(moment.fused_labels, classes),
+        'truth': color_labels(moment.true_labels, classes),
+        'copy': color_labels(moment.present_labels, classes),
+    }
+    return {name: data_uri(picture) for name, picture in pictures.items()}
+
+
 def future_pictures(moment: Moment, classes: Sequence[SemanticClass]) -> list[str]:
     """Return the label map of each future as a data URI."""
     return [data_uri(color_labels(labels, classes)) for labels in moment.labels]

@@ -6,21 +6,33 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
+from PIL import Image
 
 from deltaworld_ros import __version__
 from deltaworld_ros.bundle.manifest import Manifest, SemanticClass
-from deltaworld_ros.evaluate.moments import Moment
+from deltaworld_ros.evaluate.bag_scores import BagScores
+from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS, Moment
 from deltaworld_ros.evaluate.pairs import UNLABELLED
-from deltaworld_ros.evaluate.pictures import future_pictures, moment_pictures
-from deltaworld_ros.evaluate.tables import ScoreTable
+from deltaworld_ros.evaluate.pictures import future_pictures, moment_pictures, slider_pictures
+from deltaworld_ros.evaluate.report_scores import (
+    reliability_plot,
+    skill_plot,
+    skill_rows,
+    table_view,
+    verdict,
+)
+from deltaworld_ros.evaluate.results import spread_moments, worst_moments
+from deltaworld_ros.evaluate.tables import ScoreTable, obstacle_tables, score_tables
 
 _TEMPLATES = Path(__file__).parent / 'templates'
+# Moments that are shown with all of their pictures, of those that the slider shows.
+_DETAILED = 6
 
 
 @dataclass(frozen=True)
@@ -32,39 +44,60 @@ class Fact:
     explanation: str
 
 
-def write_report(path: Path, *, source: str, bundle: str, classes: Sequence[SemanticClass],
-                 leads: Sequence[float], facts: Sequence[Fact], tables: Sequence[ScoreTable],
-                 moments: Sequence[Moment], ground_truth: bool, how: str,
-                 animation: Path | None = None, weights: dict[str, Any] | None = None) -> None:
+@dataclass(frozen=True)
+class Content:
     """
-    Write a self-contained HTML file: every picture is inside it.
+    All that a report shows.
 
     `how` is one sentence on how the forecasts were made; `ground_truth` says whether the truth
-    came with the recording; `weights` are those of `WeightScore`.
+    came with the recording, `metres` whether its camera is known, so that depth has a unit.
+    `result` is that of an offline evaluation, empty for the demo. `worst` are losses (share of
+    pixels) and moments.
     """
+
+    source: str
+    bundle: str
+    classes: Sequence[SemanticClass]
+    leads: Sequence[float]
+    facts: Sequence[Fact]
+    tables: Sequence[ScoreTable]
+    moments: Sequence[Moment]
+    ground_truth: bool
+    how: str
+    metres: bool = True
+    animation: Path | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    worst: Sequence[tuple[float, Moment]] = ()
+
+
+def write_report(path: Path, content: Content) -> None:
+    """Write a self-contained HTML file: every picture is inside it, and nothing is fetched."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    one = content
+    places = np.linspace(0, len(one.moments) - 1, min(_DETAILED, len(one.moments)))
+    detailed = [one.moments[round(place)] for place in places]
     text = environment.get_template('report.html.j2').render(
-        version=__version__, source=source, bundle=bundle, how=how, facts=facts,
-        ground_truth=ground_truth, last_lead=f'{leads[-1]:g}',
-        leads=[f'{lead:g}' for lead in leads],
-        tables=[_table_view(table) for table in tables],
-        verdict=_verdict(tables[-1]),
-        has_feature_error=any(metric.key == 'feature_error' for metric in tables[-1].metrics),
-        seen_classes=_seen_classes(moments, classes),
-        moments=[_moment_view(moment, classes) for moment in moments],
-        weights=[] if weights is None else list(zip(
-            *([f'{100 * share:.0f}' for share in weights[key]]
-              for key in ('mean_weight', 'best_share')), strict=True)),
-        animation='' if animation is None else
-        f'data:image/webp;base64,{base64.b64encode(animation.read_bytes()).decode()}')
+        version=__version__, source=one.source, bundle=one.bundle, how=one.how, facts=one.facts,
+        ground_truth=one.ground_truth, metres=one.metres, last_lead=f'{one.leads[-1]:g}',
+        leads=[f'{lead:g}' for lead in one.leads],
+        tables=[table_view(table) for table in one.tables], verdict=verdict(one.tables[-1]),
+        has_feature_error=any(
+            metric.key == 'feature_error' for metric in one.tables[-1].metrics),
+        seen_classes=_seen_classes([*one.moments, *(moment for _, moment in one.worst)],
+                                   one.classes),
+        slider=_slider(one.moments, one.classes),
+        moments=[_moment_view(moment, one.classes) for moment in detailed],
+        worst=[{'loss': f'{100 * loss:.1f}', **_moment_view(moment, one.classes)}
+               for loss, moment in one.worst if loss > 0],
+        **_offline(one.result), **_animation(one.animation))
     path.write_text(text, encoding='utf-8')
 
 
 def write_evaluation_report(path: Path, manifest: Manifest, result: dict[str, Any],
-                            tables: Sequence[ScoreTable], moments: Sequence[Moment]) -> None:
-    """Write the report of an offline evaluation (`Evaluator.result`)."""
+                            bags: Sequence[BagScores]) -> None:
+    """Write the report of an offline evaluation: its result and what it was pooled from."""
     latency = result['latency_ms']
     facts = [
         Fact(str(result['forecasts']), 'forecasts scored',
@@ -76,16 +109,66 @@ def write_evaluation_report(path: Path, manifest: Manifest, result: dict[str, An
         Fact(f'{result["restarts"]}', 'restarts of the memory',
              f'{result["dropped"]} pictures could not be read'),
     ]
-    write_report(
-        path, source=', '.join(Path(bag['path']).name for bag in result['bags']),
+    metres = result['depth_unit'] == 'm'
+    write_report(path, Content(
+        source=', '.join(Path(bag['path']).name for bag in result['bags']),
         bundle=result['bundle'], classes=manifest.classes, leads=manifest.leads, facts=facts,
-        tables=tables, moments=moments, ground_truth=result['truth'] == 'ground_truth',
+        tables=score_tables(
+            {f'{lead:g}': result['leads'][f'{lead:g}'] for lead in manifest.leads},
+            metres=metres),
+        moments=spread_moments(bags, SLIDER_MOMENTS),
+        ground_truth=result['truth'] == 'ground_truth', metres=metres,
         how='Here the recording was fed to the model picture by picture, without ROS.',
-        weights=result['weights'])
+        result=result, worst=worst_moments(bags, _DETAILED)))
+
+
+def _offline(result: dict[str, Any]) -> dict[str, Any]:
+    """Return what only an offline evaluation knows."""
+    if not result:
+        return {'weights': [], 'skills': [], 'skill_plot': '', 'reliability': '', 'obstacles': [],
+                'bags': [], 'ece': ''}
+    weights = result['weights']
+    last = list(result['leads'].values())[-1]
+    error = last['confidence_calibration']['error']
+    obstacles = obstacle_tables(result['leads'], metres=result['depth_unit'] == 'm')[-1]
+    return {
+        'weights': list(zip(*([f'{100 * share:.0f}' for share in weights[key]]
+                              for key in ('mean_weight', 'best_share')), strict=True)),
+        'skills': skill_rows(result), 'skill_plot': skill_plot(result),
+        'reliability': reliability_plot(last), 'ece': '' if error is None else f'{error:.3f}',
+        'obstacles': [table_view(obstacles)],
+        'bags': [_bag_view(bag) for bag in result['bags']] if len(result['bags']) > 1 else [],
+    }
+
+
+def _bag_view(bag: dict[str, Any]) -> dict[str, str]:
+    right = list(bag['leads'].values())[-1]['pixel_accuracy'] if bag['leads'] else {}
+    cells = {name: '-' if right.get(name) is None else f'{100 * right[name]:.1f} %'
+             for name in ('fused', 'copy_last')}
+    truth = 'ground truth' if 'ground_truth' in bag['truth_of'].values() else 'pseudo truth'
+    return {'name': Path(bag['path']).name, 'forecasts': str(bag['forecasts']),
+            'truth': truth if bag['leads'] else bag.get('error', 'no forecast'), **cells}
+
+
+def _animation(path: Path | None) -> dict[str, Any]:
+    """Return the animation and the shares of it that one of its three panels takes."""
+    if path is None:
+        return {'animation': '', 'panel': {}}
+    with Image.open(path) as picture:
+        width, height = picture.size
+    panel = (width - 12) / 3
+    return {'animation': f'data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}',
+            'panel': {'zoom': f'{100 * width / panel:.2f}', 'aspect': f'{panel / height:.4f}'}}
+
+
+def _slider(moments: Sequence[Moment], classes: Sequence[SemanticClass]) -> list[dict[str, Any]]:
+    return [{'seconds': f'{moment.seconds:.1f}', 'lead': f'{moment.lead:g}',
+             'right': _percent_right(moment.fused_labels, moment),
+             'copyRight': _percent_right(moment.present_labels, moment),
+             **slider_pictures(moment, classes)} for moment in moments]
 
 
 def _moment_view(moment: Moment, classes: Sequence[SemanticClass]) -> dict[str, Any]:
-    known = moment.true_labels != UNLABELLED
     pictures = future_pictures(moment, classes)
     # Bars under the futures are drawn relative to the heaviest one.
     heaviest = float(moment.weights.max())
@@ -97,53 +180,15 @@ def _moment_view(moment: Moment, classes: Sequence[SemanticClass]) -> dict[str, 
             {'picture': picture, 'percent': f'{100 * weight:.0f}',
              'bar': f'{100 * weight / heaviest:.0f}'}
             for picture, weight in zip(pictures, moment.weights, strict=True)],
-        'right': _percent_right(moment.fused_labels, moment.true_labels, known),
-        'copy_right': _percent_right(moment.present_labels, moment.true_labels, known),
+        'right': _percent_right(moment.fused_labels, moment),
+        'copy_right': _percent_right(moment.present_labels, moment),
     }
 
 
-def _percent_right(labels: np.ndarray, truth: np.ndarray, known: np.ndarray) -> str:
-    return f'{100 * float((labels == truth)[known].mean()):.1f}' if known.any() else '-'
-
-
-def _table_view(table: ScoreTable) -> dict[str, Any]:
-    """Mark in each column the best value that a robot could have had."""
-    marked = []
-    for column, metric in enumerate(table.metrics):
-        fair = [(value, row.name) for row in table.rows
-                if not row.afterwards and (value := row.values[column]) is not None]
-        choose = max if metric.higher_is_better else min
-        marked.append(choose(fair)[1] if fair else None)
-    return {
-        'lead': table.lead,
-        'headings': [(metric.heading, metric.higher_is_better) for metric in table.metrics],
-        'rows': [
-            {'title': row.title, 'meaning': row.meaning, 'own': row.name == 'fused',
-             'cells': [(text, marked[column] == row.name)
-                       for column, text in enumerate(table.cells(row.values))]}
-            for row in table.rows],
-    }
-
-
-def _verdict(table: ScoreTable) -> list[str]:
-    """Say in words how the forecast compares with copy-last, metric by metric."""
-    rows = {row.name: dict(zip([metric.key for metric in table.metrics], row.values, strict=True))
-            for row in table.rows}
-    words = {'pixel_accuracy': ('share of pixels with the right class', 100, '.1f', ' %'),
-             'miou': ('overlap with the true classes, each counted alike (mIoU)', 1, '.3f', ''),
-             'depth_absrel': ('relative error of the distances', 100, '.1f', ' %')}
-    sentences = []
-    for metric in table.metrics:
-        own, still = rows['fused'][metric.key], rows['copy_last'][metric.key]
-        if metric.key not in words or own is None or still is None:
-            continue
-        better = own > still if metric.higher_is_better else own < still
-        judged = 'better than' if better else 'equal to' if own == still else 'worse than'
-        what, factor, digits, unit = words[metric.key]
-        sentences.append(
-            f'{what[0].upper()}{what[1:]}, {table.lead} s ahead: {factor * own:{digits}}{unit}, '
-            f'{judged} copy last with {factor * still:{digits}}{unit}.')
-    return sentences
+def _percent_right(labels: np.ndarray, moment: Moment) -> str:
+    known = moment.true_labels != UNLABELLED
+    right = (labels == moment.true_labels)[known]
+    return f'{100 * float(right.mean()):.1f}' if known.any() else '-'
 
 
 def _seen_classes(moments: Sequence[Moment],

@@ -15,6 +15,8 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.columns import PLAIN_SAMPLES
 from deltaworld_ros.evaluate.drive import CLIP_SECONDS, Options
+from deltaworld_ros.evaluate.moments import Moment
+from deltaworld_ros.evaluate.rolling_on import all_leads
 from deltaworld_ros.evaluate.scorebook import pool, scores, skills
 from deltaworld_ros.evaluate.scorers import make_scorers
 from deltaworld_ros.evaluate.summary import percentiles, strict_json
@@ -31,6 +33,7 @@ def pooled_result(manifest: Manifest, options: Options,
 
     Raise `UserError` where no forecast of any recording could be scored.
     """
+    leads_s = all_leads(manifest, options.horizon)
     scored = [bag for bag in bags if bag.scored]
     if not scored:
         raise UserError(_explain_nothing(manifest, bags))
@@ -51,6 +54,7 @@ def pooled_result(manifest: Manifest, options: Options,
         'source': ', '.join(bag.report.path for bag in bags),
         'truth': 'ground_truth' if 'ground_truth' in truth_of.values() else 'pseudo',
         'truth_of': truth_of,
+        'depth_unit': 'm' if all(bag.report.scaled for bag in scored) else 'unscaled',
         'forecasts': sum(bag.scored for bag in bags),
         'unscored': sum(bag.report.unmatched for bag in bags),
         'frames': sum(bag.report.frames for bag in bags),
@@ -67,14 +71,15 @@ def pooled_result(manifest: Manifest, options: Options,
             **percentiles([sum(one.values()) for one in timings]),
             'stages_p50': {stage: percentiles([one[stage] for one in timings])['p50']
                            for stage in timings[0]}},
-        'leads': {f'{lead:g}': one for lead, one in zip(manifest.leads, leads, strict=True)},
-        'weights': leads[-1]['weights'],
-        'bags': [_bag_result(manifest, bag) for bag in bags],
+        'leads': {f'{lead:g}': one for lead, one in zip(leads_s, leads, strict=True)},
+        'weights': leads[manifest.steps - 1]['weights'],
+        'profile_s': _profile(bags),
+        'bags': [_bag_result(manifest, leads_s, bag) for bag in bags],
     })
     return result
 
 
-def _bag_result(manifest: Manifest, bag: BagScores) -> dict[str, Any]:
+def _bag_result(manifest: Manifest, leads: Sequence[float], bag: BagScores) -> dict[str, Any]:
     report = bag.report
     result: dict[str, Any] = {
         'path': report.path, 'topics': report.topics, 'frames': report.frames,
@@ -88,15 +93,46 @@ def _bag_result(manifest: Manifest, bag: BagScores) -> dict[str, Any]:
         own = scores(make_scorers(manifest), pool(bag.clips.sums.values()))
         result['leads'] = {
             f'{lead:g}': {metric: one[metric] for metric in _BAG_METRICS}
-            for lead, one in zip(manifest.leads, own, strict=True)}
+            for lead, one in zip(leads, own, strict=True)}
+    if bag.error:
+        result['error'] = bag.error
     return result
 
 
+def problems(bags: Sequence[BagScores]) -> list[str]:
+    """Return what was left out of the recordings, a line each."""
+    return [line for bag in bags
+            for line in (*bag.report.problems, *([bag.error] if bag.error else []))]
+
+
+def spread_moments(bags: Sequence[BagScores], wanted: int) -> list[Moment]:
+    """Return at most the wanted number of moments, evenly spread over the recordings."""
+    moments = [moment for bag in bags for moment in bag.moments]
+    places = np.linspace(0, len(moments) - 1, min(wanted, len(moments)))
+    return [moments[round(place)] for place in places]
+
+
+def worst_moments(bags: Sequence[BagScores], wanted: int) -> list[tuple[float, Moment]]:
+    """Return the worst moments of all recordings and their losses, the worst first."""
+    every = [one for bag in bags for one in bag.worst]
+    return sorted(every, key=lambda one: -one[0])[:wanted]
+
+
+def _profile(bags: Sequence[BagScores]) -> dict[str, float]:
+    """Add the wall times up, and say what share of them was inside the graphs."""
+    total: Counter[str] = Counter()
+    for bag in bags:
+        total.update(bag.profile)
+    inside = sum(total[graph] for graph in ('observe', 'rollout', 'decode'))
+    return {**total, 'graph_share': inside / total['total'] if total['total'] else float('nan')}
+
+
 def _explain_nothing(manifest: Manifest, bags: Sequence[BagScores]) -> str:
+    if len(bags) == 1 and bags[0].error:
+        return bags[0].error
     paths = ', '.join(bag.report.path for bag in bags) or 'no bag'
     needed = (manifest.context_length - 1) * manifest.stride + manifest.leads[-1]
-    known = [*(problem for bag in bags for problem in bag.report.problems),
-             *(reason for bag in bags for reason in bag.report.restarts)]
+    known = [*problems(bags), *(reason for bag in bags for reason in bag.report.restarts)]
     reasons = ''.join(f'; {reason}' for reason in known[:3])
     return (f'{paths}: no forecast could be scored: '
             f'{sum(len(bag.report.timings) for bag in bags)} were made from '

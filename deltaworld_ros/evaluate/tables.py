@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
@@ -98,8 +98,16 @@ OBSTACLE_METRICS = (
 
 def score_tables(leads: dict[str, Any], metrics: Sequence[Metric] = METRICS, *,
                  titles: dict[str, str] = COLUMN_TITLES,
-                 meanings: dict[str, str] = COLUMN_MEANINGS, note: str = '') -> list[ScoreTable]:
-    """Make the tables of a result's `leads`: metric key, then way of forecasting."""
+                 meanings: dict[str, str] = COLUMN_MEANINGS, note: str = '',
+                 metres: bool = True) -> list[ScoreTable]:
+    """
+    Make the tables of a result's `leads`: metric key, then way of forecasting.
+
+    Without a known camera depth is not in metres, and the headings must not say so.
+    """
+    if not metres:
+        metrics = [replace(one, heading=one.heading.replace('(m)', '(unscaled)'))
+                   for one in metrics]
     tables = []
     for lead, scores in leads.items():
         columns = [metric.values(scores) for metric in metrics]
@@ -111,9 +119,10 @@ def score_tables(leads: dict[str, Any], metrics: Sequence[Metric] = METRICS, *,
     return tables
 
 
-def obstacle_tables(leads: dict[str, Any]) -> list[ScoreTable]:
+def obstacle_tables(leads: dict[str, Any], *, metres: bool = True) -> list[ScoreTable]:
     """Make the tables of common classes, vehicles and obstacles."""
-    return score_tables(leads, OBSTACLE_METRICS, note=', vehicles and obstacles')
+    return score_tables(
+        leads, OBSTACLE_METRICS, note=', vehicles and obstacles', metres=metres)
 
 
 def comparison_tables(leads: dict[str, Any], others: dict[str, Any]) -> list[ScoreTable]:
@@ -138,7 +147,7 @@ def rich_table(table: ScoreTable) -> Table:
     """Make the table for the terminal; arrows say which direction is better."""
     # Narrow enough for a terminal of 80 columns.
     result = Table(title=table.title, title_justify='left', title_style='bold',
-                   box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+                   box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     result.add_column('forecast', no_wrap=True)
     for metric in table.metrics:
         result.add_column(_heading(metric), justify='right', min_width=7)

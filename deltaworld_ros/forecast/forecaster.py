@@ -150,14 +150,10 @@ class Forecaster:
 
         Give tokens (K, S, Dz), weights (K,) by descending weight, and the timings so far.
         """
-        context = self._chain.context()
         m = self._manifest
-        if len(context) < m.context_length:
-            raise RuntimeError(f'the context has {len(context)} of {m.context_length} links')
         started = time.perf_counter()
-        tokens = np.stack([context[0].anchor_token, *(link.delta_token for link in context[1:])])
-        times = relative_times([link.stamp_ns for link in context], m.leads)
-        tables = time_tables(times, m.rotary_frequencies)
+        tokens, past = self.context_tokens()
+        tables = time_tables(np.concatenate([past, m.leads]), m.rotary_frequencies)
         noise = self._noise if num_samples is None else self._draw_noise(num_samples)
         rolling = time.perf_counter()
         sampled = self._engine.rollout(tokens, *tables, noise)
@@ -168,6 +164,15 @@ class Forecaster:
         timings = {'observe': self._observe_ms, 'rollout': 1e3 * (rolled - rolling),
                    'select': select_ms}
         return sampled[chosen], weights, timings
+
+    def context_tokens(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Give the tokens (T, Dz) of the whole context and their times (T,), 0 s the newest."""
+        context = self._chain.context()
+        if len(context) < self._manifest.context_length:
+            raise RuntimeError(f'the context has {len(context)} of '
+                               f'{self._manifest.context_length} links')
+        tokens = np.stack([context[0].anchor_token, *(link.delta_token for link in context[1:])])
+        return tokens, relative_times([link.stamp_ns for link in context], ())
 
     def reset(self, reason: str) -> None:
         """Forget every frame; the next one reports the reason."""

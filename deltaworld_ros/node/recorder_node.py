@@ -29,7 +29,7 @@ from deltaworld_ros.bags.maps import decode_map
 from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.moments import save_moments
+from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS, save_moments
 from deltaworld_ros.evaluate.published import Published, score_published
 
 _MAPS = ('segmentation', 'depth', 'confidence', 'futures/segmentation', 'futures/depth')
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--image-topic', required=True)
     parser.add_argument('--compressed', action='store_true')
     parser.add_argument('--output', type=Path, required=True)
-    parser.add_argument('--moments', type=int, default=6)
+    parser.add_argument('--moments', type=int, default=SLIDER_MOMENTS)
     options = parser.parse_args(arguments)
     rclpy.init(args=[])
     node = RecorderNode(options.node, options.image_topic, options.compressed, options.leads)
