@@ -2,25 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cached features of clips on disk: written once, read as memory maps by every stage."""
 
+import hashlib
 import multiprocessing
-import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from rich.progress import Progress
 from torch.utils.data import Dataset
 
+from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import LABEL_STRIDE, ClipSource
+from deltaworld_training.data.description import keep_description
 from deltaworld_training.data.truth_maps import truth_maps
+from deltaworld_training.data.worker import start_worker
 
-
-def _open(path: Path, dtype: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    if shape is not None and not path.exists():
-        return np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape)
-    return np.lib.format.open_memmap(path, mode='r+' if shape else 'r')
+DESCRIPTION = 'description.json'
 
 
 class Extractor(Protocol):
@@ -47,89 +47,139 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path):
-        """Open the arrays that `build_store` wrote."""
+        """
+        Open the arrays that `build_store` wrote.
+
+        Raises `UserError` where one is missing, torn, or of another number of clips or frames.
+        """
         self.folder = folder
-        self.features = _open(folder / 'features.npy', np.float16)
-        self.times = _open(folder / 'times.npy', np.float64)
-        self.labels = _open(folder / 'labels.npy', np.uint8)
-        self.depth = _open(folder / 'depth.npy', np.float16)
-        self.done = _open(folder / 'done.npy', np.uint8)
+        self.features = _opened(folder, 'features')
+        self.times = _opened(folder, 'times')
+        self.labels = _opened(folder, 'labels')
+        self.depth = _opened(folder, 'depth')
+        self.done = _opened(folder, 'done')
+        for name in ('times', 'labels', 'depth', 'done'):
+            shape, expected = getattr(self, name).shape, self.features.shape[:2]
+            if shape[:2] != expected[:len(shape[:2])]:
+                raise UserError(f'{folder}/{name}.npy: holds {shape[:2]} clips and frames, '
+                                f'features.npy {expected}; delete {folder}')
 
     @property
     def clips(self) -> np.ndarray:
         """Return the indices of the clips that are complete."""
         return np.flatnonzero(self.done)
 
+    @property
+    def complete(self) -> bool:
+        """Return whether every clip is there; an interrupted run leaves some out."""
+        return bool(np.all(self.done))
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of what the store was made from and of how much of it is there."""
+        path = self.folder / DESCRIPTION
+        described = path.read_bytes() if path.is_file() else b''
+        return hashlib.sha256(described + np.asarray(self.done).tobytes()).hexdigest()[:12]
+
+
+def _opened(folder: Path, name: str) -> np.ndarray:
+    path = folder / f'{name}.npy'
+    try:
+        return np.lib.format.open_memmap(path, mode='r')
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path}: not a readable array of a feature store: {error}; '
+                        f'delete {folder} and cache the features anew') from None
+
 
 def build_store(
     folder: Path, source: ClipSource, frames: int, extractor: Extractor,
-    focal_length: float, workers: int,
+    focal_length: float, workers: int, description: dict[str, Any],
 ) -> FeatureStore:
-    """Compute the features of every clip that the folder lacks, in `workers` processes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """
+    Compute the features of every clip that the folder lacks, in `workers` processes.
+
+    With no workers this process computes them. `description` says what the clips come from; with the sizes it is kept in the folder, and
+    a folder of other clips is refused with `UserError`.
+    """
     count = len(source)
     rows, columns = extractor.grid
     label_size = (rows * 16 // LABEL_STRIDE, columns * 16 // LABEL_STRIDE)
-    shapes = {
+    shapes: dict[str, tuple[type, tuple[int, ...]]] = {
         'features': (np.float16, (count, frames, rows * columns, extractor.feature_size)),
         'times': (np.float64, (count, frames)),
         'labels': (np.uint8, (count, frames, *label_size)),
         'depth': (np.float16, (count, frames, *label_size)),
         'done': (np.uint8, (count,)),
     }
+    keep_description(folder / DESCRIPTION, {
+        **description, 'focal_length': focal_length,
+        'shapes': {name: list(shape) for name, (_, shape) in shapes.items()},
+    }, folder / 'done.npy')
     for name, (dtype, shape) in shapes.items():
-        _open(folder / f'{name}.npy', dtype, shape)
-    missing = np.flatnonzero(FeatureStore(folder).done[:count] == 0)
+        if not (folder / f'{name}.npy').exists():
+            np.lib.format.open_memmap(
+                folder / f'{name}.npy', mode='w+', dtype=dtype, shape=shape)
+    missing = np.flatnonzero(FeatureStore(folder).done == 0)
     if len(missing):
-        context = multiprocessing.get_context('spawn')
-        queue = context.Queue()
-        processes = [
-            context.Process(target=_work, args=(
-                folder, source, missing[worker::workers], extractor, focal_length, queue))
-            for worker in range(workers)
-        ]
-        for process in processes:
-            process.start()
-        _await(processes, queue, len(missing), folder.name)
+        _compute(folder, source, missing, extractor, focal_length, workers)
     return FeatureStore(folder)
 
 
-def _await(processes: list, queue: Any, count: int, title: str) -> None:
-    with Progress() as progress:
-        task = progress.add_task(title, total=count)
-        while count:
-            item = queue.get()
-            if isinstance(item, str):
-                for process in processes:
-                    process.terminate()
-                raise RuntimeError(f'{title}: {item}')
-            count -= 1
-            progress.advance(task)
-    for process in processes:
-        process.join()
-
-
-def _work(
-    folder: Path, source: ClipSource, indices: np.ndarray, extractor: Extractor,
-    focal_length: float, queue: Any,
+def _compute(
+    folder: Path, source: ClipSource, missing: np.ndarray, extractor: Extractor,
+    focal_length: float, workers: int,
 ) -> None:
-    os.environ['LP_NUM_THREADS'] = '1'
-    cv2.setNumThreads(1)
+    if not workers:
+        _start(folder, source, extractor, focal_length)
+        for index in missing:
+            _cache(int(index))
+        return
+    # Spawned, not forked: a GL context belongs to one process.
+    with Progress() as progress, ProcessPoolExecutor(
+            workers, multiprocessing.get_context('spawn'), _start,
+            (folder, source, extractor, focal_length)) as pool:
+        task = progress.add_task(folder.name, total=len(missing))
+        clips = {pool.submit(_cache, int(index)): int(index) for index in missing}
+        try:
+            for done in as_completed(clips):
+                done.result()
+                progress.advance(task)
+        except BrokenProcessPool:
+            raise UserError(
+                f'{folder}: a process that computes features was killed (out of memory?); '
+                'repeat the command with fewer workers: finished clips are kept') from None
+        except UserError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f'{folder.name}: clip {clips[done]}: '
+                               f'{type(error).__name__}: {error}') from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+# What a worker process computes with, set when it starts.
+_work: dict[str, Any] = {}
+
+
+def _start(
+    folder: Path, source: ClipSource, extractor: Extractor, focal_length: float,
+) -> None:
+    start_worker()
     arrays = {
         name: np.lib.format.open_memmap(folder / f'{name}.npy', mode='r+')
         for name in ('features', 'times', 'labels', 'depth', 'done')
     }
-    for index in indices:
-        try:
-            clip = source.clip(int(index))
-            arrays['features'][index] = extractor.features(clip.frames)
-        except Exception as error:
-            queue.put(f'clip {index}: {type(error).__name__}: {error}')
-            raise
-        arrays['times'][index] = clip.times
-        arrays['labels'][index], arrays['depth'][index] = truth_maps(clip, focal_length)
-        arrays['done'][index] = 1
-        queue.put(int(index))
+    _work.update(
+        source=source, extractor=extractor, focal_length=focal_length, arrays=arrays)
+
+
+def _cache(index: int) -> None:
+    arrays = _work['arrays']
+    clip = _work['source'].clip(index)
+    arrays['features'][index] = _work['extractor'].features(clip.frames)
+    arrays['times'][index] = clip.times
+    arrays['labels'][index], arrays['depth'][index] = truth_maps(clip, _work['focal_length'])
+    arrays['done'][index] = 1
 
 
 class Windows(Dataset):

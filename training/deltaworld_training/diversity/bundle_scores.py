@@ -104,7 +104,8 @@ def bundle_scores(
             sampler.see(truth.past)
             rows[f'{chosen}, {way}'] = sampler.chosen()
             rows[f'{PLAIN_SAMPLES} plain, {way}'] = sampler.plain()
-            rows['true tokens'] = sampler.true_tokens(one)
+        # Every sampler has seen the same pictures.
+        rows['true tokens'] = sampler.true_tokens(one)
         rows['copy_last'] = copy_last(truth.past)
         for name, samples in rows.items():
             scores.setdefault(name, []).append(score_past(*samples, truth))

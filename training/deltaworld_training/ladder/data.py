@@ -82,7 +82,7 @@ def make_data(settings: LadderSettings, folder: Path) -> LadderData:
     extractor = FeatureExtractor(folder / 'levels.onnx', settings.grid, *basis_matrix(backbone))
     stores = [
         build_store(folder / name, source, frames, extractor, settings.image.focal_length,
-                    settings.workers)
+                    settings.workers, {'ladder': settings.values(), 'split': name})
         for name, source, frames in (
             ('train', train, settings.frames), ('test', test, len(test.times)))
     ]

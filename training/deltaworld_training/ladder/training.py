@@ -108,10 +108,8 @@ def fit(
     measured = {'title': title, **meter.result()}
     path.with_suffix('.json').write_text(json.dumps(measured, indent=2), encoding='utf-8')
     # Last, since its presence says that the part is done.
-    partial = path.with_suffix('.partial')
-    save_parts(partial, stage.learned(stage.state_dict()), stage.sizes, {
+    save_parts(path, stage.learned(stage.state_dict()), stage.sizes, {
         'ladder': settings.name, 'part': title})
-    partial.rename(path)
 
 
 def load_frozen(path: Path, part: str) -> nn.Module:

@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.bundle.load import load_bundle
+from deltaworld_ros.bundle.manifest import sha256_of
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from deltaworld_ros.model.networks import Networks, build_networks, build_part, save_networks
@@ -20,6 +21,7 @@ from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_si
 from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.runs.provenance import LICENCE_TEXT
 from deltaworld_training.data.clip import ClipSource
+from deltaworld_training.data.description import check_description, fingerprint
 from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.stages.store_data import encoded_store
@@ -28,7 +30,14 @@ from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
 from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
-from deltaworld_training.stages.parts import holds, load_part, load_weights, read_part, save_parts
+from deltaworld_training.stages.parts import (
+    holds,
+    load_part,
+    load_weights,
+    read_part,
+    read_recipe,
+    save_parts,
+)
 from deltaworld_training.street.world import TRAIN_SEEDS
 
 BASIS_CLIPS = 120
@@ -70,12 +79,25 @@ class BundleRun:
         matrix, offset = basis_matrix(backbone)
         extractor = FeatureExtractor(
             self.folder / 'levels.onnx', self.recipe.grid, matrix, offset)
+        basis = sha256_of(self.folder / 'backbone.safetensors')[:16]
         return [
             build_store(
                 self.folder / name, source, self.recipe.needed('data').clip_frames, extractor,
-                self.recipe.needed('image').focal_length, self.recipe.workers)
+                self.recipe.needed('image').focal_length, self.recipe.workers,
+                {'source': self.described(name), 'features': basis})
             for name, source in zip(('street', 'videos'), self.sources(), strict=False)
         ]
+
+    def described(self, name: str) -> dict[str, Any]:
+        """Return what decides the clips of the source `street` or `videos`."""
+        data = self.recipe.needed('data').model_dump()
+        settings = {key: value for key, value in data.items()
+                    if key.startswith(name.rstrip('s')) or key == 'clip_frames'}
+        clips = {**settings, 'stride': self.recipe.needed('forecast').stride, 'size': self.size}
+        if name == 'videos':
+            clips['seed'] = self.recipe.seed
+            clips['files'] = [fingerprint(path) for path in self.video_paths]
+        return clips
 
     def train(self, name: str, overrides: Sequence[str] = ()) -> Path:
         """Train one stage on the cached features and return its file."""
@@ -100,11 +122,15 @@ class BundleRun:
     def fit_backbone(self) -> EfficientNetLite0:
         """Return the backbone with its feature basis: ImageNet's, or that of `start`."""
         path = self.folder / 'backbone.safetensors'
+        sizes, start = self.recipe.needed('backbone'), self.recipe.start
+        described = {
+            'backbone': sizes, 'start': start and load_bundle(start).manifest.files,
+            'clips': [self.described('street'), self.described('videos')]}
         if path.exists():
+            check_description(read_recipe(path), described, path)
             return cast(EfficientNetLite0, load_part(path, 'backbone')[0])
-        sizes = self.recipe.needed('backbone')
-        if self.recipe.start is not None:
-            networks = bundle_networks(load_bundle(self.recipe.start))
+        if start is not None:
+            networks = bundle_networks(load_bundle(start))
             save_networks(networks, self.folder / 'start.safetensors')
             backbone = networks.backbone
             export_levels(backbone, self.folder / 'levels.onnx', self.size)
@@ -114,7 +140,7 @@ class BundleRun:
             export_levels(backbone, self.folder / 'levels.onnx', self.size)
             self._fit_basis(backbone)
         state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
-        save_parts(path, state, {'backbone': sizes}, {})
+        save_parts(path, state, {'backbone': sizes}, described)
         return backbone
 
     def _fit_basis(self, backbone: EfficientNetLite0) -> None:

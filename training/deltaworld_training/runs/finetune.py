@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from deltaworld_training.runs.bundle import load_trained
 from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.data.clip import Clip, ClipSource
 from deltaworld_training.data.crops import RandomResizedCrop
+from deltaworld_training.data.description import fingerprint, keep_description
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.data.photometric import apply_look, sample_look
 from deltaworld_training.data.recordings import Recording
@@ -98,6 +100,8 @@ class FineTuning:
         """Train for the given time and return the new bundle's folder."""
         began = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
+        keep_description(
+            self.folder / 'description.json', self.described(), self.folder / 'start.safetensors')
         start = self.start()
         store = self.store(start)
         stores = [self.folder / 'bag', *([self.mixed] if self.mixed else [])]
@@ -107,10 +111,31 @@ class FineTuning:
             self.console.print(f'Training the {name} for {share * left / 60.0:.1f} minutes')
             files.append(run_stage(self.recipe, name, self.folder, [
                 f'--trainer.max_time={duration(share * left)}',
-                f'--data.folders={[str(path) for path in stores]}']))
+                f'--data.folders={[str(path) for path in stores]}', *self.semantics(name)]))
         networks = load_trained(start.sizes, files)
         save_networks(networks, self.folder / 'networks.safetensors')
         return self.export(networks, store)
+
+    def described(self) -> dict[str, Any]:
+        """Return what decides the result: a folder is never used for another."""
+        return {
+            'bundle': self.bundle.manifest.files,
+            'networks': self.networks and fingerprint(self.networks),
+            'recordings': [
+                {**{key: value for key, value in vars(recording).items() if key[0] != '_'},
+                 'file': fingerprint(Path(recording.name))}
+                for recording in self.recordings],
+            'recipe': self.recipe.model_dump(), 'minutes': self.minutes, 'clips': self.clips,
+            'mixed': self.mixed and FeatureStore(self.mixed).digest,
+        }
+
+    def semantics(self, stage: str) -> list[str]:
+        """Return the settings of a stage that are the bundle's and not the recipe's."""
+        m = self.bundle.manifest
+        if stage != 'predictor':
+            return []
+        return [f'--model.queries={m.queries}', f'--model.context={m.context_length}',
+                f'--data.frames={m.context_length + m.steps}']
 
     def start(self) -> Networks:
         """Return the networks to start from, and keep them in a file."""
@@ -134,7 +159,7 @@ class FineTuning:
             networks.backbone, (m.feature_rows, m.feature_columns), m.feature_size)
         store = build_store(
             self.folder / 'bag', self.source(), m.context_length + m.steps,
-            extractor, m.focal_length, self.workers)
+            extractor, m.focal_length, self.workers, self.described())
         if self.mixed is not None:
             shape = FeatureStore(self.mixed).features.shape[2:]
             if shape != store.features.shape[2:]:

@@ -4,8 +4,9 @@
 
 import logging
 import os
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
+from deltaworld_ros.bundle.manifest import sha256_of
 from deltaworld_ros.errors import UserError
+from deltaworld_training.data.description import check_description, fingerprint, keep_description
+from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.stages.decoder import DecoderStage
 from deltaworld_training.stages.heads import HeadsStage
-from deltaworld_training.stages.parts import save_parts
+from deltaworld_training.stages.parts import read_recipe, save_parts
 from deltaworld_training.stages.pictures import SamplePictures
 from deltaworld_training.stages.precision import fastest_precision
 from deltaworld_training.stages.predictor import PredictorStage
@@ -32,6 +36,12 @@ from deltaworld_training.stages.tokenizer import TokenizerStage
 STAGES = {
     'tokenizer': TokenizerStage, 'decoder': DecoderStage, 'predictor': PredictorStage,
     'dino-world': SpatialPredictorStage, 'heads': HeadsStage}
+# Settings of where and how long a stage runs, which do not change what it learns.
+ELSEWHERE = {
+    'trainer': ('accelerator', 'devices', 'num_nodes', 'strategy', 'max_time', 'precision',
+                'accumulate_grad_batches', 'sync_batchnorm', 'log_every_n_steps'),
+    'model': ('compile_blocks',),
+}
 # What Lightning warns of and what is meant to be so.
 EXPECTED = (
     'LeafSpec', 'eval mode at the start of training', 'does not have many workers',
@@ -82,11 +92,12 @@ def run_kind(
     names = recipe.names(kind)
     if only is not None and only not in names:
         raise UserError(f'--stage {only}: the recipe {recipe.name} has: {", ".join(names)}')
-    if recipe.data is not None and not (folder / 'street' / 'done.npy').exists():
-        if int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) > 1:
-            raise UserError('cache the features first, in one process: deltaworld train features')
+    if recipe.data is not None and int(
+            os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) == 1:
         from deltaworld_training.runs.bundle import BundleRun
         BundleRun(recipe, folder, videos).prepare()
+    elif recipe.data is not None and not (folder / 'street' / 'done.npy').exists():
+        raise UserError('cache the features first, in one process: deltaworld train features')
     return [
         run_stage(recipe, name, folder, overrides)
         for name in names if only in (None, name)]
@@ -100,13 +111,19 @@ def run_stage(
 
     `overrides` are arguments of Lightning's command line, for example
     `--trainer.max_steps=100`. A stage that was interrupted goes on from its last checkpoint.
-    Raises `UserError` for settings that do not exist or do not fit.
+    Raises `UserError` for settings that do not exist or do not fit, and for a finished or
+    interrupted stage in the folder that was made with others.
     """
     path = folder / f'{name}.safetensors'
-    if path.exists():
-        return path
     settings = recipe.settings(name)
     config = stage_config(recipe, name, folder)
+    described = stage_description(recipe, name, folder, overrides)
+    if path.exists():
+        check_description(read_recipe(path).get('description'), described, path)
+        return path
+    keep_description(
+        folder / 'checkpoints' / name / 'description.json', without_length(described),
+        folder / 'checkpoints' / name / 'last.ckpt')
     written = folder / 'configs' / f'{name}.yaml'
     written.parent.mkdir(parents=True, exist_ok=True)
     # The other processes of a run write the same at the same time.
@@ -129,9 +146,61 @@ def run_stage(
     trainer.save_checkpoint(folder / 'checkpoints' / name / 'last.ckpt')
     state = stage.learned(trainer.strategy.lightning_module_state_dict())
     if trainer.is_global_zero:
-        save_parts(path, state, stage.sizes, {**config, 'overrides': list(overrides)})
+        save_parts(path, state, stage.sizes, {
+            **config, 'overrides': list(overrides), 'description': described})
     trainer.strategy.barrier()
     return path
+
+
+def stage_description(
+    recipe: Recipe, name: str, folder: Path, overrides: Sequence[str],
+) -> dict[str, Any]:
+    """
+    Return what decides a stage's result: its settings, and the files of the run that it reads.
+
+    Where it runs (devices, checkpoints, pictures, a time limit) does not count.
+    """
+    config = stage_config(recipe, name, Path('{run}'))
+    for section, keys in ELSEWHERE.items():
+        config[section] = {
+            key: value for key, value in config.get(section, {}).items() if key not in keys}
+    given = dict(item.removeprefix('--').partition('=')[::2] for item in overrides)
+    decisive = {
+        key: value.replace(str(folder), '{run}') for key, value in given.items()
+        if key.split('.')[0] in ('model', 'data', 'trainer', 'seed_everything')
+        and key.split('.')[-1] not in ELSEWHERE.get(key.split('.')[0], ())}
+    inputs = {}
+    for text in sorted({*_texts(config), *_texts(decisive)}):
+        for used in re.findall(r'\{run\}/[\w.-]+', text):
+            path = folder / used.removeprefix('{run}/')
+            if (path / 'features.npy').is_file():
+                inputs[used] = FeatureStore(path).digest
+            elif path.is_file():
+                inputs[used] = sha256_of(path)[:16]
+        if text.endswith('.safetensors') and Path(text).is_file():
+            inputs[text] = fingerprint(Path(text))
+    return {**config, 'overrides': decisive, 'inputs': inputs}
+
+
+def without_length(described: dict[str, Any]) -> dict[str, Any]:
+    """Leave out how long a stage trains: an interrupted one may go on for longer."""
+    return {
+        **described,
+        'trainer': {key: value for key, value in described['trainer'].items()
+                    if key != 'max_steps'},
+        'overrides': {key: value for key, value in described['overrides'].items()
+                      if key != 'trainer.max_steps'}}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def stage_config(recipe: Recipe, name: str, folder: Path) -> dict[str, Any]:

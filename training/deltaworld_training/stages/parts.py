@@ -3,6 +3,7 @@
 """The files of trained parts: weights, the sizes they were built with, and the recipe."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,27 @@ Sizes = dict[str, Any]
 def save_parts(
     path: Path, state: dict[str, Tensor], sizes: dict[str, Sizes], recipe: dict[str, Any],
 ) -> None:
-    """Write tensors named `part.parameter`; sizes and recipe go into the metadata as JSON."""
+    """
+    Write tensors named `part.parameter`; sizes and recipe go into the metadata as JSON.
+
+    The file appears whole or not at all: its presence says that a stage is done.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    save_file(tensors, path, metadata={
+    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
+    save_file(tensors, partial, metadata={
         'sizes': json.dumps(sizes), 'recipe': json.dumps(recipe, default=str)})
+    partial.replace(path)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Return what a file says of how it was made; raises `UserError` for a torn file."""
+    try:
+        with safe_open(path, 'pt') as file:
+            recipe: dict[str, Any] = json.loads((file.metadata() or {}).get('recipe', '{}'))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f'{path}: not a readable safetensors file: {error}; delete it to make '
+                        'it anew') from None
+    return recipe
 
 
 def read_part(path: Path, part: str) -> tuple[Sizes, dict[str, Tensor]]:

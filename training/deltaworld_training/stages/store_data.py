@@ -55,6 +55,12 @@ class StoreData(lightning.LightningDataModule):
         if missing:
             raise UserError(f'data.folders: no feature store in {", ".join(missing)}')
         self.stores = [FeatureStore(folder) for folder in self.folders]
+        for store in self.stores:
+            if not store.complete:
+                raise UserError(
+                    f'data.folders: {store.folder}: holds {len(store.clips)} of '
+                    f'{len(store.done)} clips, since caching was interrupted; repeat '
+                    'deltaworld train features')
         self.windows = [self._windows(store) for store in self.stores]
 
     def _windows(self, store: FeatureStore) -> Windows:
@@ -85,7 +91,7 @@ class StoreData(lightning.LightningDataModule):
 def encoded_store(tokenizer: Path, store: FeatureStore) -> dict[str, np.ndarray]:
     """Return the tokens of a store by a tokenizer's file; they are kept beside the features."""
     digest = sha256_of(tokenizer)[:12]
-    path = store.folder / f'tokens-{digest}-{len(store.clips)}.npz'
+    path = store.folder / f'tokens-{digest}-{store.digest}.npz'
     if not path.is_file():
         arrays = encode_store(load_part(tokenizer, 'tokenizer')[0], store)
         # Several processes may write it at once: the last whole file stays.
