@@ -96,8 +96,10 @@ def test_each_stage_trains_from_its_command(recipe: Path, tmp_path: Path) -> Non
     assert picture.shape == (4 * 2 * 8, 8 * 4 * 8, 3) and picture.std() > 10.0
     assert (run / 'pictures' / 'tokenizer' / '0000012.png').exists()
     before = (run / 'tokenizer.safetensors').stat().st_mtime_ns
-    train('tokenizer', '--recipe', recipe, '--output', run)
+    train('tokenizer', '--recipe', recipe, '--output', run, '--model.rate=4e-3')
     assert (run / 'tokenizer.safetensors').stat().st_mtime_ns == before
+    with pytest.raises(UserError, match='model.rate: "4e-3" then, null now'):
+        train('tokenizer', '--recipe', recipe, '--output', run)
 
 
 def test_a_stage_goes_on_from_the_one_before(recipe: Path, tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def tokenized(recipe: Path, tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         save_random(tmp_path / name, 'tokenizer', DELTA).rename(
             tmp_path / name / 'tokenizer-slow.safetensors')
-    train(*command(recipe, tmp_path / 'whole')[3:], '--trainer.max_steps=40')
+    train(*command(recipe, tmp_path / 'whole')[2:], '--trainer.max_steps=40')
     return tmp_path
 
 
@@ -234,7 +236,7 @@ def test_killed_run_and_two_nodes_equal_the_unbroken_one(recipe: Path, tokenized
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / 'predictor.safetensors').exists()
-    train(*command(recipe, killed)[3:], '--trainer.max_steps=40')
+    train(*command(recipe, killed)[2:], '--trainer.max_steps=40')
     resumed, unbroken = metrics(killed, 'predictor'), metrics(whole, 'predictor')
     assert 7 <= min(resumed) and max(resumed) == 39
     assert all(unbroken[step] == loss for step, loss in resumed.items())

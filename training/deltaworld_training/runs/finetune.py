@@ -119,15 +119,19 @@ class FineTuning:
     def described(self) -> dict[str, Any]:
         """Return what decides the result: a folder is never used for another."""
         return {
+            **self.clips_described(), 'recipe': self.recipe.model_dump(), 'minutes': self.minutes,
+            'mixed': self.mixed and FeatureStore(self.mixed).digest}
+
+    def clips_described(self) -> dict[str, Any]:
+        """Return what decides the features of the recordings' clips."""
+        return {
             'bundle': self.bundle.manifest.files,
             'networks': self.networks and fingerprint(self.networks),
             'recordings': [
                 {**{key: value for key, value in vars(recording).items() if key[0] != '_'},
                  'file': fingerprint(Path(recording.name))}
                 for recording in self.recordings],
-            'recipe': self.recipe.model_dump(), 'minutes': self.minutes, 'clips': self.clips,
-            'mixed': self.mixed and FeatureStore(self.mixed).digest,
-        }
+            'clips': self.clips, 'seed': self.recipe.seed}
 
     def semantics(self, stage: str) -> list[str]:
         """Return the settings of a stage that are the bundle's and not the recipe's."""
@@ -159,7 +163,7 @@ class FineTuning:
             networks.backbone, (m.feature_rows, m.feature_columns), m.feature_size)
         store = build_store(
             self.folder / 'bag', self.source(), m.context_length + m.steps,
-            extractor, m.focal_length, self.workers, self.described())
+            extractor, m.focal_length, self.workers, self.clips_described())
         if self.mixed is not None:
             shape = FeatureStore(self.mixed).features.shape[2:]
             if shape != store.features.shape[2:]:
