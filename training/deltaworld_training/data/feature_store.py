@@ -98,8 +98,8 @@ def build_store(
     """
     Compute the features of every clip that the folder lacks, in `workers` processes.
 
-    With no workers this process computes them. `description` says what the clips come from; with the sizes it is kept in the folder, and
-    a folder of other clips is refused with `UserError`.
+    With no workers this process computes them. `description` says what the clips come from; with
+    the sizes it is kept in the folder, and a folder of other clips is refused with `UserError`.
     """
     count = len(source)
     rows, columns = extractor.grid
