@@ -107,6 +107,7 @@ class DriveReport:
     dropped: int = 0
     unmatched: int = 0
     restarts: Counter[str] = field(default_factory=Counter)
+    odd_frames: Counter[str] = field(default_factory=Counter)   # left out, by kind
     timings: list[dict[str, float]] = field(default_factory=list)
     scales: set[float] = field(default_factory=set)
     scaled: bool = True
@@ -162,14 +163,20 @@ class Drive:
             image = fit.apply(frame.image)
             observed = self.forecaster.observe(
                 image, frame.stamp, source=(frame.image.shape, frame.frame_id))
+            verdict = observed.verdict
+            if verdict.odd:
+                report.odd_frames[verdict.odd.value] += 1
+                continue
             begins = report.frames == 1
-            if observed.restarted or begins:
+            changed = verdict.restart is not None or verdict.resumed
+            if changed or begins:
                 context_began = frame.stamp
                 self._recent.clear()
-            if observed.restarted and not begins:
-                report.restarts[observed.restarted] += 1
+            if changed and not begins:
+                if verdict.restart is not None:
+                    report.restarts[verdict.restart.value] += 1
                 yield from self._matcher.end()
-            self._count_clip(frame.stamp, begins or observed.restarted is not None)
+            self._count_clip(frame.stamp, begins or changed)
             now = self._seen(fit, frame, image, seconds)
             yield from self._matcher.add_frame(frame.stamp, now)
             settled = frame.stamp - context_began >= round(options.settle * 1e9)

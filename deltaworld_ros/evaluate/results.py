@@ -48,6 +48,7 @@ def pooled_result(manifest: Manifest, options: Options,
     timings = [one for bag in bags for one in bag.report.timings]
     offsets = np.abs([offset for bag in bags for offset in bag.offsets]) / 1e6
     restarts = sum((bag.report.restarts for bag in bags), Counter[str]())
+    odd_frames = sum((bag.report.odd_frames for bag in bags), Counter[str]())
     result: dict[str, Any] = strict_json({
         'bundle': manifest.name,
         **scored[0].setup,
@@ -61,6 +62,7 @@ def pooled_result(manifest: Manifest, options: Options,
         'dropped': sum(bag.report.dropped for bag in bags),
         'restarts': sum(restarts.values()),
         'restart_reasons': dict(restarts),
+        'odd_frames': dict(odd_frames),
         'truth_offset_ms': {'mean': float(offsets.mean()), 'max': float(offsets.max())},
         'plain_samples': PLAIN_SAMPLES,
         'seed': options.seed,
@@ -132,7 +134,8 @@ def _explain_nothing(manifest: Manifest, bags: Sequence[BagScores]) -> str:
         return bags[0].error
     paths = ', '.join(bag.report.path for bag in bags) or 'no bag'
     needed = (manifest.context_length - 1) * manifest.stride + manifest.leads[-1]
-    known = [*problems(bags), *(reason for bag in bags for reason in bag.report.restarts)]
+    known = [*problems(bags), *(reason for bag in bags for reason in bag.report.restarts),
+             *(f'images with {kind}' for bag in bags for kind in bag.report.odd_frames)]
     reasons = ''.join(f'; {reason}' for reason in known[:3])
     return (f'{paths}: no forecast could be scored: '
             f'{sum(len(bag.report.timings) for bag in bags)} were made from '

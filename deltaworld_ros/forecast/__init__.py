@@ -5,5 +5,6 @@
 from deltaworld_ros.camera.depth_scale import depth_scale
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster, Observed
+from deltaworld_ros.forecast.frame_gate import Odd, Restart
 
-__all__ = ['Forecast', 'Forecaster', 'ImageFit', 'Observed', 'depth_scale']
+__all__ = ['Forecast', 'Forecaster', 'ImageFit', 'Observed', 'Odd', 'Restart', 'depth_scale']

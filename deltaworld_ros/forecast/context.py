@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deltaworld_ros.forecast.frame_gate import Restart
 
 # No camera needs more; it bounds memory when stamps advance without time passing.
 MOST_FEATURES = 64
@@ -35,51 +37,45 @@ class ContextChain:
     """
     Links of recent frames, each joined to the earlier one whose age is nearest to the stride.
 
-    Stride and `max_gap` are in seconds, stamps in integer nanoseconds. A predecessor is between
-    0.5 and 1.5 strides older, so that any camera rate from 2 / (3 stride) upwards makes chains.
+    The stride is in seconds, stamps are integer nanoseconds that only increase (`FrameGate` sees
+    to that). A predecessor is between 0.5 and 1.5 strides older, so that any camera rate from
+    2 / (3 stride) upwards makes chains.
     """
 
-    def __init__(self, stride: float, context_length: int, max_gap: float) -> None:
+    def __init__(self, stride: float, context_length: int) -> None:
         self.context_length = context_length
         self._stride_ns = round(stride * 1e9)
         self._nearest_ns = self._stride_ns // 2
         self._farthest_ns = self._stride_ns * 3 // 2
-        self._max_gap_ns = round(max_gap * 1e9)
         self._links: dict[int, Link] = {}  # by stamp, oldest first
-        self._source: Hashable = None
-        self._pending_reason: str | None = None
+        self._aside: dict[int, Link] = {}
 
     @property
     def newest(self) -> Link | None:
-        """Give the link of the newest frame, or None."""
+        """Return the link of the newest frame, or None."""
         return next(reversed(self._links.values()), None)
 
-    def begin_frame(self, stamp_ns: int, source: Hashable) -> str | None:
-        """Drop the context where this frame does not continue it, and give the reason."""
-        newest = self.newest
-        reason = self._pending_reason
-        if newest is not None:
-            ahead = stamp_ns - newest.stamp_ns
-            if ahead == 0:
-                reason = 'the stamp did not advance'
-            elif ahead < 0:
-                reason = f'the stamp went back by {-ahead * 1e-9:.3f} s'
-            elif ahead > self._max_gap_ns:
-                reason = (f'a gap of {ahead * 1e-9:.3f} s '
-                          f'(more than {self._max_gap_ns * 1e-9:g} s)')
-            elif source != self._source:
-                reason = f'the image source changed from {self._source} to {source}'
-        if reason is not None:
-            self._links.clear()
-        self._source = source
-        self._pending_reason = None
-        return reason
+    def needed(self, waiting_ns: Sequence[int]) -> list[int]:
+        """
+        Return those of the waiting stamps to observe so that the last one gets a whole chain.
+
+        They are in order and end with the last one. A link that exists already is preferred to a
+        waiting frame, which would have to be observed first.
+        """
+        chosen = [waiting_ns[-1]]
+        while len(chosen) < self.context_length and self.predecessor(chosen[0]) is None:
+            candidates = [stamp for stamp in waiting_ns if self._joins(chosen[0] - stamp)]
+            if not candidates:
+                break
+            chosen.insert(0, min(
+                candidates, key=lambda stamp: abs(chosen[0] - stamp - self._stride_ns)))
+        return chosen
 
     def predecessor(self, stamp_ns: int) -> Link | None:
-        """Give the earlier link whose age is nearest to the stride within 50 %, or None."""
+        """Return the earlier link whose age is nearest to the stride within 50 %, or None."""
         candidates = [
             link for link in self._links.values() if link.features is not None
-            and self._nearest_ns <= stamp_ns - link.stamp_ns <= self._farthest_ns]
+            and self._joins(stamp_ns - link.stamp_ns)]
         # The newer of two that are equally near: its features are the better guess.
         return min(reversed(candidates), default=None,
                    key=lambda link: abs(stamp_ns - link.stamp_ns - self._stride_ns))
@@ -87,6 +83,8 @@ class ContextChain:
     def append(self, stamp_ns: int, features: Any, anchor_token: NDArray[np.float32],
                delta_token: NDArray[np.float32], predecessor: Link | None) -> None:
         """Add the newest frame and forget what no later frame can use."""
+        if self._links:
+            self._aside = {}
         self._links[stamp_ns] = Link(
             stamp_ns, features, anchor_token, delta_token,
             None if predecessor is None else predecessor.stamp_ns)
@@ -102,7 +100,7 @@ class ContextChain:
                 del self._links[stamp]
 
     def context(self) -> list[Link]:
-        """Give the newest frame's chain, oldest link first, of at most `context_length` links."""
+        """Return the newest frame's chain of at most `context_length` links, the oldest first."""
         chain: list[Link] = []
         link = self.newest
         while link is not None and len(chain) < self.context_length:
@@ -110,7 +108,15 @@ class ContextChain:
             link = None if link.predecessor_ns is None else self._links.get(link.predecessor_ns)
         return chain[::-1]
 
-    def reset(self, reason: str) -> None:
-        """Forget every frame; the next frame reports the reason."""
-        self._links.clear()
-        self._pending_reason = reason
+    def begin(self, restart: Restart | None) -> None:
+        """Begin a new chain; one that a gap ends is kept aside until a frame follows the gap."""
+        self._aside = self._links if restart is Restart.GAP else {}
+        self._links = {}
+
+    def resume(self) -> None:
+        """Go on with the chain that was kept aside."""
+        self._links, self._aside = self._aside, {}
+
+    def _joins(self, age_ns: int) -> bool:
+        """Return whether a frame of this age can be a predecessor."""
+        return self._nearest_ns <= age_ns <= self._farthest_ns

@@ -18,15 +18,21 @@ from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS
 from deltaworld_ros.engine import Engine, Features
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.context import ContextChain, Link
+from deltaworld_ros.forecast.finite import check_finite
+from deltaworld_ros.forecast.frame_gate import FrameGate, Restart, Verdict
 from deltaworld_ros.forecast.rotary import relative_times, time_tables
 from deltaworld_ros.forecast.selection import check_counts, select_futures
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What a frame did: why the context restarted (or None), and how many links it has now."""
+    """
+    What became of a frame: the gate's verdict, and how many links the context has now.
 
-    restarted: str | None
+    A frame that is `odd` was left out.
+    """
+
+    verdict: Verdict
     fill: int
 
 
@@ -73,7 +79,8 @@ class Forecaster:
             raise UserError(f'max_gap {max_gap}: must be greater than 0 s')
         self._engine = engine
         self._manifest = manifest
-        self._chain = ContextChain(manifest.stride, manifest.context_length, max_gap)
+        self._gate = FrameGate(max_gap)
+        self._chain = ContextChain(manifest.stride, manifest.context_length)
         self.queries = queries or manifest.queries
         self._random = np.random.default_rng(seed)
         # The same queries for every frame: a future keeps its identity from one to the next.
@@ -83,24 +90,50 @@ class Forecaster:
     def observe(self, image: NDArray[np.uint8], stamp: float | int,
                 source: Hashable = None) -> Observed:
         """
-        Take in the next frame (h, w, 3) uint8 RGB at the graph's input size.
+        Judge the next frame (h, w, 3) uint8 RGB at the graph's input size, and take it in.
 
         `stamp` is in seconds, or in nanoseconds where it is an integer. `source` names what must
         not change within a context (image size, encoding, frame_id).
+        """
+        stamp_ns = _nanoseconds(stamp)
+        verdict = self._gate.check(stamp_ns, source)
+        self.begin(verdict)
+        fill = len(self._chain.context()) if verdict.odd else self.take_in(image, stamp_ns)
+        return Observed(verdict, fill)
+
+    def begin(self, verdict: Verdict) -> None:
+        """Prepare the context for the frame that a gate judged so."""
+        if verdict.restart:
+            self._chain.begin(verdict.restart)
+        elif verdict.resumed:
+            self._chain.resume()
+
+    def take_in(self, image: NDArray[np.uint8], stamp_ns: int) -> int:
+        """
+        Join a frame, as in `observe`, that a gate has let pass; return the context's links.
+
+        This is for callers that judge frames before they are decoded. Raise `NotFiniteError` where
+        the engine gives values that are not finite; the context goes on without the frame.
         """
         m = self._manifest
         if image.shape != (m.image_height, m.image_width, 3) or image.dtype != np.uint8:
             raise UserError(f'image of shape {image.shape} and type {image.dtype}: must be '
                             f'({m.image_height}, {m.image_width}, 3) uint8')
-        stamp_ns = _nanoseconds(stamp)
         started = time.perf_counter()
-        restarted = self._chain.begin_frame(stamp_ns, source)
         predecessor = self._chain.predecessor(stamp_ns)
         features, delta, anchor = self._engine.observe(
             image, None if predecessor is None else predecessor.features)
+        check_finite('features', self._engine.features_to_host(features))
+        check_finite('an anchor token', anchor)
+        if predecessor is not None:
+            check_finite('a delta token', delta)
         self._chain.append(stamp_ns, features, anchor, delta, predecessor)
         self._observe_ms = _milliseconds_since(started)
-        return Observed(restarted, len(self._chain.context()))
+        return len(self._chain.context())
+
+    def needed(self, waiting_ns: Sequence[int]) -> list[int]:
+        """Return those of the waiting stamps (ns) to take in for a forecast from the last one."""
+        return self._chain.needed(waiting_ns)
 
     @property
     def ready(self) -> bool:
@@ -123,6 +156,7 @@ class Forecaster:
         started = time.perf_counter()
         outputs = FUSED_MAPS + FUTURE_MAPS if futures else FUSED_MAPS
         maps = self._engine.decode(self.features, tokens, weights, outputs, leads)
+        _check_maps(maps, range(len(maps['fused_depth'])) if leads is None else leads)
         timings['decode'] = _milliseconds_since(started)
         return self._result(maps, (0.0, *self._manifest.leads), weights, timings)
 
@@ -134,6 +168,7 @@ class Forecaster:
         maps = self._engine.decode(
             self.features, np.zeros((1, m.steps, m.token_size), np.float32), weights, FUSED_MAPS,
             (0,))
+        _check_maps(maps, (0,))
         timings = {'observe': self._observe_ms, 'rollout': 0.0, 'select': 0.0,
                    'decode': _milliseconds_since(started)}
         return self._result(
@@ -157,6 +192,7 @@ class Forecaster:
         noise = self._noise if num_samples is None else self._draw_noise(num_samples)
         rolling = time.perf_counter()
         sampled = self._engine.rollout(tokens, *tables, noise)
+        check_finite('future tokens', sampled)
         rolled = time.perf_counter()
         chosen, weights = select_futures(
             sampled, num_futures or self.num_futures, m.selection_dimensions)
@@ -174,9 +210,10 @@ class Forecaster:
         tokens = np.stack([context[0].anchor_token, *(link.delta_token for link in context[1:])])
         return tokens, relative_times([link.stamp_ns for link in context], ())
 
-    def reset(self, reason: str) -> None:
-        """Forget every frame; the next one reports the reason."""
-        self._chain.reset(reason)
+    def reset(self, reason: Restart) -> None:
+        """Forget every frame; the next one that is observed reports the reason."""
+        self._chain.begin(reason)
+        self._gate.reset(reason)
 
     def _draw_noise(self, num_samples: int) -> NDArray[np.float32]:
         """Draw the noise queries (M, S, W): one a sample, or one for each of its steps."""
@@ -209,6 +246,15 @@ def _nanoseconds(stamp: float | int) -> int:
     if not math.isfinite(stamp):
         raise UserError(f'stamp {stamp}: must be a finite number of seconds')
     return round(stamp * 1e9)
+
+
+def _check_maps(maps: dict[str, NDArray[Any]], leads: Sequence[int]) -> None:
+    """Raise `NotFiniteError` where a map of these leads holds values that are not finite."""
+    for lead in leads:
+        check_finite('fused depth', maps['fused_depth'][lead])
+        check_finite('confidence', maps['confidence'][lead])
+        if lead > 0 and 'depth' in maps:
+            check_finite('depth of the futures', maps['depth'][:, lead - 1])
 
 
 def _milliseconds_since(started: float) -> float:

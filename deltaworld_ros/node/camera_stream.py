@@ -4,26 +4,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from deltaworld_ros.bundle import Manifest
+from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.intrinsics import read_camera
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecaster
+from deltaworld_ros.forecast.frame_gate import FrameGate, Restart
+from deltaworld_ros.node.diagnostics import values
 from deltaworld_ros.node.frame_processor import FrameProcessor
+from deltaworld_ros.node.judgement import Limits, Situation, judge
+from deltaworld_ros.node.mailbox import Mailbox, WaitingFrame
 from deltaworld_ros.node.outputs import output_table
 from deltaworld_ros.node.parameters import parameter
 from deltaworld_ros.node.publishers import ForecastPublishers
 from deltaworld_ros.node.statistics import Statistics
-from deltaworld_ros.node.throttled_log import ThrottledLog, kind_of
-from deltaworld_ros.node.worker import NewestItemWorker
+from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
+from deltaworld_ros.node.worker import FrameWorker
 
 # Only the newest image matters, and a slow node must never hold back the camera's driver.
 INPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# They are kept in caches, in the log and in diagnostics, and published with every output.
+MAX_NAME = 256
+# Odd images within `RATE_WINDOW` that are decoded only to tell what is wrong with them.
+MAX_EXAMINED = 10
 
 
 class CameraStream:
@@ -31,21 +43,38 @@ class CameraStream:
     Forecasts from one camera; it follows the node's lifecycle.
 
     The camera named '' has the topics `image`, `camera_info` and `~/lead_...`; another name comes
-    before them: `front/image`, `~/front/lead_...`. Callbacks only hand frames over; the graphs run
-    in a thread of the stream's own.
+    before them: `front/image`, `~/front/lead_...`. Callbacks only judge and hand over frames; the
+    graphs run in a thread of the stream's own.
     """
 
     def __init__(self, node: LifecycleNode, log: ThrottledLog, name: str = '') -> None:
         self.name = name
         self.statistics = Statistics()
         self.processor: FrameProcessor | None = None
+        self.hanging = False     # the engine did not come back: nobody may use or free it any more
         self._node = node
         self._log = log
         self._inputs = f'{name}/' if name else ''
         self._outputs = f'~/{name}' if name else '~'
+        self._manifest: Manifest | None = None
         self._publishers: ForecastPublishers | None = None
-        self._worker: NewestItemWorker[Image | CompressedImage] | None = None
+        self._gate = FrameGate(parameter(node, 'max_gap'))
+        self._worker: FrameWorker | None = None
         self._subscriptions: list[Subscription] = []
+
+    def status(self, situation: Situation, limits: Limits) -> tuple[int, str, dict[str, str]]:
+        """Return level, message and values for diagnostics; `situation` is the node's."""
+        processor = self.processor
+        if processor is not None and self._publishers is not None:
+            situation = replace(
+                situation, depth_scale=processor.depth_scale,
+                camera_problem=processor.camera_problem)
+            self.statistics.wanted(self._publishers.request(self._publishers.wanted()).ahead)
+        if self._worker is not None:
+            situation = replace(situation, seconds_in_work=self._worker.seconds_in_work)
+        snapshot = self.statistics.snapshot()
+        level, message = judge(snapshot, situation, limits)
+        return level, message, values(snapshot, situation)
 
     def configure(self, engine: Engine, manifest: Manifest) -> None:
         """Make the topics and the context; raise `UserError` where parameters do not fit."""
@@ -53,8 +82,7 @@ class CameraStream:
         num_futures = parameter(node, 'num_futures') or manifest.num_futures
         forecaster = Forecaster(
             engine, manifest, num_samples=parameter(node, 'num_samples') or None,
-            num_futures=num_futures, max_gap=parameter(node, 'max_gap'),
-            seed=parameter(node, 'seed'))
+            num_futures=num_futures, seed=parameter(node, 'seed'))
         self._publishers = ForecastPublishers(
             node, output_table(num_futures, parameter(node, 'publish_each_future')),
             manifest.leads, self._outputs)
@@ -62,12 +90,16 @@ class CameraStream:
             forecaster, manifest, engine.name, self._publishers, self.statistics,
             node.get_clock(), self._log, fit=parameter(node, 'fit'),
             output_width=parameter(node, 'output_width'))
+        self._manifest = manifest
+        self.hanging = False
 
     def activate(self) -> None:
         """Start the worker and subscribe to the inputs."""
-        assert self.processor is not None
+        assert self.processor is not None and self._manifest is not None
         self.statistics.start()
-        self._worker = NewestItemWorker(self.processor.process)
+        self._worker = FrameWorker(
+            self.processor.process,
+            Mailbox(self._manifest.stride, self._manifest.context_length))
         compressed = parameter(self._node, 'transport') == 'compressed'
         self._subscriptions = [
             self._node.create_subscription(
@@ -80,16 +112,22 @@ class CameraStream:
 
     def deactivate(self) -> None:
         """Unsubscribe, stop the worker and forget the context."""
-        if self._worker is None:
+        if self._worker is None or self.processor is None:
             return
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
-        self._worker.stop()
-        self._worker = None
-        if self.processor is not None:
-            self.processor.request_reset('the node was deactivated')
-            self.processor.camera = None
+        stopped, self._worker = self._worker.stop(), None
+        self.processor.camera = None
+        self._gate.reset()
+        if stopped:
+            self.processor.reset(Restart.DEACTIVATED)
+        else:
+            self.hanging = self.processor.abandoned = True
+            self._log.error('hanging', 'the engine did not finish its frame in time: it is given '
+                            'up; clean up and configure for another one')
+        self.statistics.restarted(Restart.DEACTIVATED)
+        self._log.info(f'the context restarts: {Restart.DEACTIVATED.value}')
 
     def cleanup(self) -> None:
         """Take the topics away."""
@@ -98,13 +136,14 @@ class CameraStream:
             self._publishers.destroy()
             self._publishers = None
 
-    def reset(self, reason: str) -> None:
-        """Restart the context before the next frame."""
-        if self.processor is None:
+    def reset(self, reason: Restart) -> None:
+        """Restart the context before the next frame, without waiting for the one in work."""
+        if self._worker is None:
             return
-        if self._worker is not None and self._worker.clear():
-            self.statistics.dropped()
-        self.processor.request_reset(reason)
+        self._gate.reset()
+        self.statistics.dropped(self._worker.clear(reason))
+        self.statistics.restarted(reason)
+        self._log.info(f'the context restarts: {reason.value}')
 
     def update_parameters(self) -> None:
         """Take over the parameters that may change at any time."""
@@ -112,9 +151,32 @@ class CameraStream:
             self.processor.output_width = parameter(self._node, 'output_width')
 
     def _take_image(self, message: Image | CompressedImage) -> None:
+        if self._worker is None:
+            return
         self.statistics.received()
-        if self._worker is not None and self._worker.put(message):
-            self.statistics.dropped()
+        stamp_ns = _nanoseconds(message.header)
+        try:
+            verdict = self._gate.check(stamp_ns, _source_of(message))
+            if verdict.odd and self.statistics.odd_lately < MAX_EXAMINED:
+                decode_image(message)   # one that is malformed, too, is refused for that
+        except UserError as error:
+            self.statistics.refused(clip(str(error)))
+            self._log.error(kind_of(error), f'image refused: {error}')
+            return
+        if verdict.odd:
+            self.statistics.odd(verdict.odd)
+            self._log.warn(verdict.odd, f'an image is left out: {verdict.odd.value} '
+                           f'{verdict.detail}')
+            return
+        self.statistics.usable()
+        if verdict.restart:
+            self.statistics.restarted(verdict.restart)
+            self._log.warn(verdict.restart, f'the context restarts: {verdict.restart.value} '
+                           f'{verdict.detail}')
+        elif verdict.resumed:
+            self.statistics.resumed()
+            self._log.warn('resumed', 'the context goes on: only the image before was misdated')
+        self.statistics.dropped(self._worker.put(WaitingFrame(message, stamp_ns), verdict))
 
     def _take_camera_info(self, message: CameraInfo) -> None:
         if self.processor is None:
@@ -123,6 +185,22 @@ class CameraStream:
             self.processor.camera = read_camera(message)
         except UserError as error:
             self.processor.camera = None
-            self.processor.camera_problem = str(error)
-            self.statistics.refused(str(error))
+            self.processor.camera_problem = clip(str(error))
+            self.statistics.refused(clip(str(error)))
             self._log.error(kind_of(error), str(error))
+
+
+def _source_of(message: Image | CompressedImage) -> tuple[object, ...]:
+    """Return what must not change within a context; raise `UserError` for endless names."""
+    compressed = isinstance(message, CompressedImage)
+    names = {'frame_id': message.header.frame_id, **(
+        {'format': message.format} if compressed else {'encoding': message.encoding})}
+    for name, value in names.items():
+        if len(value) > MAX_NAME:
+            raise UserError(f'{name} has {len(value)} characters; at most {MAX_NAME} are accepted')
+    size = () if compressed else (message.width, message.height)
+    return (*size, *names.values())
+
+
+def _nanoseconds(header: Header) -> int:
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)

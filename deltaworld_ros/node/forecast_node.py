@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 from typing import Any
 
 import cv2
@@ -22,11 +25,14 @@ from std_srvs.srv import Trigger
 from deltaworld_ros.bundle import Manifest, load_bundle
 from deltaworld_ros.engine import Engine, load_engine
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.node import diagnostics
+from deltaworld_ros.forecast.frame_gate import Restart
 from deltaworld_ros.node.camera_stream import CameraStream
+from deltaworld_ros.node.diagnostics import status_message
+from deltaworld_ros.node.judgement import Limits, Situation
 from deltaworld_ros.node.labels import publish_labels
 from deltaworld_ros.node.parameters import declare_parameters, parameter
 from deltaworld_ros.node.throttled_log import ThrottledLog
+from deltaworld_ros.node.worker import WORKER_NAME
 
 DIAGNOSTICS_PERIOD = 1.0    # s
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -51,6 +57,7 @@ class ForecastNode(LifecycleNode):
         self._engine: Engine | None = None
         self._manifest: Manifest | None = None
         self._labels: list[Publisher] = []
+        self._standing_clock = _StandingClock(self.get_clock())
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 5)
         # A steady timer: diagnostics must go on while simulated time stands still.
         self._timer = self.create_timer(
@@ -78,6 +85,10 @@ class ForecastNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the inputs and start the workers."""
+        if any(stream.hanging for stream in self._streams):
+            self.get_logger().error(
+                'activate refused: the engine still hangs; clean up and configure for another one')
+            return FAILURE
         super().on_activate(state)
         for stream in self._streams:
             stream.activate()
@@ -152,22 +163,24 @@ class ForecastNode(LifecycleNode):
             stream.deactivate()
 
     def _release(self) -> None:
+        hanging = any(stream.hanging for stream in self._streams)
         for stream in self._streams:
             stream.cleanup()
         for publisher in self._labels:
             self.destroy_publisher(publisher)
         self._labels = []
         self._manifest = None
-        if self._engine is not None:
+        # What a thread still computes with must not be freed.
+        if self._engine is not None and not hanging:
             self._engine.close()
-            self._engine = None
+        self._engine = None
 
     def _reset_context(self, request: Trigger.Request, response: Trigger.Response
                        ) -> Trigger.Response:
         response.success = self._state == 'active'
         if response.success:
             for stream in self._streams:
-                stream.reset('reset_context was called')
+                stream.reset(Restart.REQUESTED)
             response.message = 'the context restarts with the next image'
         else:
             response.message = f'the node is {self._state}: there is no context'
@@ -176,34 +189,45 @@ class ForecastNode(LifecycleNode):
     def _clock_jumped(self, jump: TimeJump) -> None:
         if self._state == 'active':
             for stream in self._streams:
-                stream.reset('the clock jumped back')
+                stream.reset(Restart.CLOCK_JUMPED)
 
     def _parameters_changed(self, changes: list[Parameter]) -> None:
         for stream in self._streams:
             stream.update_parameters()
 
     def _publish_diagnostics(self) -> None:
-        limits = diagnostics.Limits(*(
-            parameter(self, name) for name in ('age_warn', 'age_error', 'rate_warn')))
-        array = DiagnosticArray(status=[
-            self._status(stream, limits) for stream in self._streams])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
-
-    def _status(self, stream: CameraStream, limits: diagnostics.Limits) -> Any:
-        processor, manifest = stream.processor, self._manifest
-        situation = diagnostics.Situation(
+        manifest = self._manifest
+        situation = Situation(
             state=self._state, startup_error=self._startup_error,
             bundle=manifest.name if manifest else parameter(self, 'bundle'),
             engine=self._engine.name if self._engine else '',
             context_length=manifest.context_length if manifest else 0,
-            depth_scale=processor.depth_scale if processor else None,
-            camera_problem=processor.camera_problem if processor else '')
-        snapshot = stream.statistics.snapshot()
-        level, message = diagnostics.judge(snapshot, situation, limits)
-        return diagnostics.status_message(
-            f'{self.get_fully_qualified_name()[1:]}: {stream.name or "forecast"}', level, message,
-            diagnostics.values(snapshot, situation))
+            stride=manifest.stride if manifest else 1.0, depth_scale=None, camera_problem='',
+            clock_stands=self._standing_clock.seconds())
+        limits = Limits(*(
+            parameter(self, name) for name in ('age_warn', 'age_error', 'rate_warn')))
+        array = DiagnosticArray()
+        for stream in self._streams:
+            name = f'{self.get_fully_qualified_name()[1:]}: {stream.name or "forecast"}'
+            array.status.append(status_message(name, *stream.status(situation, limits)))
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+
+class _StandingClock:
+    """Tells for how long a simulated clock has not moved."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._time = -1
+        self._moved = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the seconds since the clock moved; 0 for a clock that is not simulated."""
+        now = self._clock.now().nanoseconds
+        if now != self._time or not self._clock.ros_time_is_active:
+            self._time, self._moved = now, time.monotonic()
+        return time.monotonic() - self._moved
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -229,7 +253,16 @@ def main(arguments: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        _leave_hanging_threads()
     return 0
+
+
+def _leave_hanging_threads() -> None:
+    """End the process at once where a hanging engine would not let it end in order."""
+    if any(thread.name == WORKER_NAME for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 if __name__ == '__main__':

@@ -1,16 +1,14 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One image message to its outputs: decode, fit, observe, forecast, publish."""
+"""Image messages to outputs: decode, fit, observe, forecast, publish."""
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import lru_cache
 from typing import Any
 
 from rclpy.clock import Clock
-from std_msgs.msg import Header
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.depth_scale import depth_scale
@@ -19,24 +17,28 @@ from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
+from deltaworld_ros.forecast.frame_gate import Restart, Verdict
 from deltaworld_ros.node.frame_result import FrameResult
+from deltaworld_ros.node.mailbox import Batch, WaitingFrame
 from deltaworld_ros.node.outputs import Needs
 from deltaworld_ros.node.publishers import ForecastPublishers, Request
 from deltaworld_ros.node.statistics import Statistics
-from deltaworld_ros.node.throttled_log import ThrottledLog, kind_of
+from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
 
 
 class FrameProcessor:
     """
     Processes images one by one in the worker's thread; `process` never raises.
 
-    `camera`, `output_width` and `request_reset` may be set or called from other threads.
+    `camera`, `output_width` and `abandoned` may be set from other threads. An abandoned processor
+    says nothing more: its node has gone on without it.
     """
 
     def __init__(self, forecaster: Forecaster, manifest: Manifest, engine_name: str,
                  publishers: ForecastPublishers, statistics: Statistics, clock: Clock,
                  log: ThrottledLog, *, fit: str, output_width: int) -> None:
         self.output_width = output_width
+        self.abandoned = False
         self.camera: Camera | None = None
         self.camera_problem = 'no camera_info has arrived'
         self.depth_scale: float | None = None
@@ -48,32 +50,35 @@ class FrameProcessor:
         self._clock = clock
         self._log = log
         self._fit = fit
-        self._reset_lock = threading.Lock()
-        self._reset_reason = ''
+        self._seen_size: tuple[int, int] | None = None
 
-    def request_reset(self, reason: str) -> None:
-        """Restart the context before the next frame, without waiting for the one in work."""
-        with self._reset_lock:
-            self._reset_reason = reason
-        self._statistics.restarted(reason)
-        self._log.info(f'the context restarts: {reason}')
+    def reset(self, reason: Restart) -> None:
+        """Forget the context; only while no batch is in work."""
+        self._forecaster.reset(reason)
 
-    def process(self, message: Any) -> None:
-        """Process one Image or CompressedImage."""
-        try:
-            self._process(message)
-        except UserError as error:
-            self._statistics.refused(str(error))
-            self._log.error(kind_of(error), f'image refused: {error}')
-        # Whatever an engine, a driver or a full device raises must not end the node.
-        except Exception as error:
-            text = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
-            self._statistics.engine_failed(text)
-            self._log.error(kind_of(error), f'a frame could not be computed: {text}')
+    def process(self, batch: Batch) -> None:
+        """Forecast from the last frame of a batch; observe before what its context needs."""
+        self._forecaster.begin(batch.verdict)
+        needed = self._forecaster.needed([frame.stamp_ns for frame in batch.frames])
+        chosen = [frame for frame in batch.frames if frame.stamp_ns in needed]
+        self._statistics.dropped(len(batch.frames) - len(chosen))
+        for frame in chosen:
+            try:
+                self._process(frame, context_only=frame is not chosen[-1])
+            except UserError as error:
+                self._statistics.refused(clip(str(error)))
+                self._log.error(kind_of(error), f'image refused: {error}')
+            # Whatever an engine, a driver or a full device raises must not end the node.
+            except Exception as error:
+                if self.abandoned:
+                    return
+                text = clip(f'{type(error).__name__}: {error}')
+                self._statistics.engine_failed(text)
+                self._log.error(kind_of(error), f'a frame could not be computed: {text}')
 
-    def _process(self, message: Any) -> None:
+    def _process(self, frame: WaitingFrame, context_only: bool) -> None:
         started = time.perf_counter()
-        manifest = self._manifest
+        manifest, message = self._manifest, frame.message
         image = decode_image(message, (manifest.image_width, manifest.image_height))
         fit, to_input = _fit_to_input(
             image.rgb.shape[1::-1], (image.width, image.height),
@@ -84,10 +89,14 @@ class FrameProcessor:
             manifest, float((to_input @ camera.intrinsics)[0, 0]))
         decoded = time.perf_counter()
 
-        self._observe(message, image, fitted)
+        self._observe(frame, image, fitted, context_only)
+        if context_only:
+            return
         observed = time.perf_counter()
         wanted = self._publishers.wanted()
-        forecast = self._forecast(self._publishers.request(wanted))
+        request = self._publishers.request(wanted)
+        self._statistics.wanted(request.ahead)
+        forecast = self._forecast(request)
         computed = time.perf_counter()
 
         result = FrameResult(
@@ -102,26 +111,31 @@ class FrameProcessor:
         result.timings.update(
             input=1e3 * (decoded - started), observe=1e3 * (observed - decoded),
             output=1e3 * (finished - computed), total=1e3 * (finished - started))
-        result.age = (self._clock.now().nanoseconds - _nanoseconds(message.header)) / 1e9
+        result.age = (self._clock.now().nanoseconds - frame.stamp_ns) / 1e9
         self._statistics.took(result.timings)
         if number:
-            self._statistics.published(result.age)
+            self._statistics.published(result.age, forecast=result.num_leads > 1)
         self._publishers.publish(
             [topic for topic in wanted if topic.output.needs is Needs.FRAME], result)
 
-    def _observe(self, message: Any, image: DecodedImage, fitted: Any) -> None:
-        with self._reset_lock:
-            reason, self._reset_reason = self._reset_reason, ''
-        if reason:
-            self._forecaster.reset(reason)
-        encoding = getattr(message, 'encoding', None) or message.format
-        observed = self._forecaster.observe(
-            fitted, _nanoseconds(message.header),
-            source=(image.width, image.height, encoding, message.header.frame_id))
-        if observed.restarted and not reason:
-            self._statistics.restarted(observed.restarted)
-            self._log.warn('the context restarts', f'the context restarts: {observed.restarted}')
-        self._statistics.accepted(observed.fill)
+    def _observe(self, frame: WaitingFrame, image: DecodedImage, fitted: Any,
+                 context_only: bool) -> None:
+        # The gate knows the size of raw images; compressed ones tell it only now.
+        size = (image.width, image.height)
+        if self._seen_size not in (None, size) and hasattr(frame.message, 'format'):
+            self._forecaster.begin(Verdict(Restart.SOURCE_CHANGED))
+            self._statistics.restarted(Restart.SOURCE_CHANGED)
+            self._log.warn('size', f'the context restarts: {Restart.SOURCE_CHANGED.value}: images '
+                           f'of {size[0]}x{size[1]} pixels')
+        self._seen_size = size
+        filled = self._forecaster.ready
+        fill = self._forecaster.take_in(fitted, frame.stamp_ns)
+        self._statistics.accepted(fill, self._forecaster.ready, context_only=context_only)
+        if filled and fill == 1:
+            self._statistics.broke()
+            self._log.warn('break', 'the context broke: no image was observed '
+                           f'{0.5 * self._manifest.stride:g} to {1.5 * self._manifest.stride:g} s '
+                           'before this one')
 
     def _forecast(self, request: Request) -> Forecast | None:
         """Run the graphs, and of the decoder the leads, that the wanted topics need."""
@@ -145,10 +159,6 @@ class FrameProcessor:
             self._log.error('camera_info of another size', self.camera_problem)
             return None
         return camera
-
-
-def _nanoseconds(header: Header) -> int:
-    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
 
 
 @lru_cache(maxsize=4)

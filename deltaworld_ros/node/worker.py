@@ -1,59 +1,70 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One worker thread with a mailbox for one frame: the newest frame wins, nothing queues."""
+"""One worker thread with a mailbox: a forecast is made from the newest frame, nothing queues."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
-Item = TypeVar('Item')
+from deltaworld_ros.forecast.frame_gate import Restart, Verdict
+from deltaworld_ros.node.mailbox import Batch, Mailbox, WaitingFrame
+
+STOP_SECONDS = 2.0   # for the batch in work to end
+WORKER_NAME = 'forecast worker'
 
 
-class NewestItemWorker(Generic[Item]):
+class FrameWorker:
     """
-    Calls `process` in its own thread with the newest item that was put.
+    Calls `process` in its own thread with the frames that wait.
 
     `process` must not raise. A worker runs once: make another after `stop`.
     """
 
-    def __init__(self, process: Callable[[Item], None]) -> None:
+    def __init__(self, process: Callable[[Batch], None], mailbox: Mailbox) -> None:
         self._process = process
+        self._mailbox = mailbox
         self._condition = threading.Condition()
-        self._waiting: list[Item] = []   # none or one
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name='forecast worker', daemon=True)
+        self._began: float | None = None
+        self._thread = threading.Thread(target=self._run, name=WORKER_NAME, daemon=True)
         self._thread.start()
 
-    def put(self, item: Item) -> bool:
-        """Hand over an item without waiting; True when it displaced one that still waited."""
+    @property
+    def seconds_in_work(self) -> float:
+        """Return for how long the batch in work has been so, 0 where there is none."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
+
+    def put(self, frame: WaitingFrame, verdict: Verdict) -> int:
+        """Hand over a frame without waiting; return how many it displaced that still waited."""
         with self._condition:
-            displaced = bool(self._waiting)
-            self._waiting[:] = [item]
+            displaced = self._mailbox.put(frame, verdict)
             self._condition.notify()
         return displaced
 
-    def clear(self) -> bool:
-        """Forget the item that waits; True if there was one."""
+    def clear(self, restart: Restart) -> int:
+        """Forget what waits, and begin a new context; return how many frames waited."""
         with self._condition:
-            waited = bool(self._waiting)
-            self._waiting.clear()
-        return waited
+            return self._mailbox.clear(restart)
 
-    def stop(self) -> None:
-        """Finish the item in work, forget the one that waits, and end the thread."""
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Forget what waits and end the thread; False where its work does not end in time."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._waiting or self._stopping)
+                self._condition.wait_for(lambda: self._mailbox or self._stopping)
                 if self._stopping:
                     return
-                item = self._waiting.pop()
-            self._process(item)
-            del item   # a frame is large: do not keep it until the next one comes
+                batch = self._mailbox.take()
+                self._began = time.monotonic()
+            self._process(batch)
+            self._began = None
+            del batch   # frames are large: do not keep them until the next ones come

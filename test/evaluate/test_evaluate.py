@@ -248,10 +248,27 @@ def test_gaps_and_time_that_goes_back_restart(engine, bundle, tmp_path):
     late = stamps[-1] - 60_000_000_000
     messages.append(('/image', stamps[-1] + 1, image_message(late, frames[0])))
     result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
-    assert result['restarts'] == 2
-    assert any('gap' in reason for reason in result['restart_reasons'])
+    assert result['restart_reasons'] == {'a gap': 1}
+    assert result['odd_frames'] == {'stamp before the newest': 1}   # which alone restarts nothing
     # Each part of ten frames has seven forecasts, four of which see their future.
     assert (result['forecasts'], result['unscored']) == (8, 6)
+
+
+@pytest.mark.parametrize(('change', 'kind'), [
+    (lambda stamp: [stamp, stamp], 'repeated stamp'),
+    (lambda stamp: [stamp - 125_000_000], 'stamp before the newest'),
+    (lambda stamp: [0], 'stamp before the newest'),
+])
+def test_one_odd_image_in_ten_costs_only_itself(engine, bundle, tmp_path, change, kind):
+    messages = []
+    for number, frame in enumerate(drive(bundle, 60)):
+        stamp = START + number * 100_000_000
+        for odd in change(stamp) if number % 10 == 5 else [stamp]:
+            messages.append(('/image', stamp + len(messages), image_message(odd, frame)))
+    result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
+    assert result['restarts'] == 0 and result['odd_frames'] == {kind: 6}
+    # Of 60 images three strides fill the context and three are futures; six may be left out.
+    assert 60 - 12 - 6 - 4 <= result['forecasts'] <= 60 - 12
 
 
 def test_limits_of_the_work(engine, bundle, tmp_path):

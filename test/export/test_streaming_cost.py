@@ -26,6 +26,7 @@ from support.vit_bundle import export_vit_bundle, vit_networks
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.forecast.forecaster import Forecaster
+from deltaworld_ros.forecast.frame_gate import Restart
 from deltaworld_ros.model.networks import Networks
 from deltaworld_training.runs.bundle_weights import bundle_networks
 
@@ -172,7 +173,7 @@ def test_the_counter_sees_reencoding(
     forecaster = Forecaster(OnnxRuntimeEngine(bundle, threads=1), m, num_samples=SAMPLES,
                             num_futures=SAMPLES)
     for newest in range(m.context_length - 1, FRAMES):
-        forecaster.reset('every window anew')
+        forecaster.reset(Restart.REQUESTED)
         for number in range(newest - m.context_length + 1, newest + 1):
             forecaster.observe(golden_frame(bundle, number), number * m.stride)
         forecaster.forecast()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deltaworld_ros.forecast.context import MOST_FEATURES, ContextChain
+from deltaworld_ros.forecast.frame_gate import FrameGate
 
 STRIDE = 0.2
 STRIDE_NS = 200_000_000
@@ -16,11 +17,9 @@ EPOCH_NS = 1_700_000_000 * 10 ** 9
 TOKEN = np.zeros(3, np.float32)
 
 
-def feed(chain: ContextChain, stamp_ns: int, source: object = 'front') -> str | None:
-    reason = chain.begin_frame(stamp_ns, source)
+def feed(chain: ContextChain, stamp_ns: int) -> None:
     predecessor = chain.predecessor(stamp_ns)
     chain.append(stamp_ns, f'features of {stamp_ns}', TOKEN, TOKEN, predecessor)
-    return reason
 
 
 def camera(rate: float, seconds: float, jitter: float, drops: float, seed: int) -> list[int]:
@@ -37,13 +36,16 @@ def camera(rate: float, seconds: float, jitter: float, drops: float, seed: int) 
 @pytest.mark.parametrize('seed', range(5))
 def test_every_link_joins_the_nearest_frame(
         rate: float, jitter: float, drops: float, seed: int) -> None:
-    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    chain, gate = ContextChain(STRIDE, LENGTH), FrameGate(1.0)
     seen: list[int] = []
     predecessor_of: dict[int, int | None] = {}
     full = 0
     for stamp in camera(rate, 6, jitter, drops, seed):
-        if feed(chain, stamp) is not None:
+        verdict = gate.check(stamp, 'front')
+        if verdict.restart:
+            chain.begin(verdict.restart)
             seen.clear()
+        feed(chain, stamp)
         # The definition, by brute force over every frame since the last restart.
         ages = [(abs(stamp - earlier - STRIDE_NS), stamp - earlier) for earlier in seen
                 if STRIDE_NS // 2 <= stamp - earlier <= STRIDE_NS * 3 // 2]
@@ -66,7 +68,7 @@ def test_every_link_joins_the_nearest_frame(
 
 @pytest.mark.parametrize('rate', [10, 30, 60])
 def test_every_frame_makes_a_forecast_once_full(rate: float) -> None:
-    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    chain = ContextChain(STRIDE, LENGTH)
     fills = []
     for stamp in camera(rate, 3, 0, 0, 0):
         feed(chain, stamp)
@@ -81,42 +83,43 @@ def test_every_frame_makes_a_forecast_once_full(rate: float) -> None:
 def test_limits_of_a_predecessor() -> None:
     for age_ns, joined in ((99_999_999, False), (100_000_000, True), (200_000_000, True),
                            (300_000_000, True), (300_000_001, False)):
-        chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+        chain = ContextChain(STRIDE, LENGTH)
         feed(chain, EPOCH_NS)
         feed(chain, EPOCH_NS + age_ns)
         assert (len(chain.context()) == 2) is joined, age_ns
 
 
 def test_newer_of_two_equally_near() -> None:
-    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    chain = ContextChain(STRIDE, LENGTH)
     for milliseconds in (0, 80, 240):
         feed(chain, EPOCH_NS + milliseconds * 1_000_000)
     # 240 - 0 and 240 - 80 are both 40 ms off the stride.
     assert [link.stamp_ns - EPOCH_NS for link in chain.context()] == [80_000_000, 240_000_000]
 
 
-def test_restarts_say_why() -> None:
-    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
-    assert feed(chain, EPOCH_NS) is None
-    assert feed(chain, EPOCH_NS + STRIDE_NS) is None
-    assert len(chain.context()) == 2
-    assert feed(chain, EPOCH_NS + STRIDE_NS) == 'the stamp did not advance'
-    assert len(chain.context()) == 1
-    assert feed(chain, EPOCH_NS) == 'the stamp went back by 0.200 s'
-    assert feed(chain, EPOCH_NS + 10 ** 9) is None
-    assert feed(chain, EPOCH_NS + 2_000_000_001) == 'a gap of 1.000 s (more than 1 s)'
-    assert feed(chain, EPOCH_NS + 2_200_000_000, 'rear') == (
-        'the image source changed from front to rear')
-    assert len(chain.context()) == 1
-    assert feed(chain, EPOCH_NS + 2_400_000_000, 'rear') is None
-    chain.reset('asked to')
-    assert chain.newest is None and chain.context() == []
-    assert feed(chain, EPOCH_NS + 2_600_000_000, 'front') == 'asked to'
-    assert feed(chain, EPOCH_NS + 2_800_000_000, 'front') is None
+def test_waiting_frames_make_a_chain_where_none_exists() -> None:
+    """After a forecast that took 5 strides, a few of the frames that came meanwhile are enough."""
+    chain = ContextChain(STRIDE, LENGTH)
+    for number in range(LENGTH):
+        feed(chain, EPOCH_NS + number * STRIDE_NS)
+    newest = EPOCH_NS + (LENGTH - 1) * STRIDE_NS
+    waiting = [newest + number * STRIDE_NS // 2 for number in range(1, 11)]
+    needed = chain.needed(waiting)
+    assert needed == [waiting[number] for number in (3, 5, 7, 9)]
+    for stamp in needed:
+        feed(chain, stamp)
+    assert [link.stamp_ns for link in chain.context()] == needed
+    # Where a link that exists can be the predecessor, nothing but the newest frame is needed.
+    waiting = [needed[-1] + number * STRIDE_NS // 4 for number in (1, 2, 3, 4, 5, 6)]
+    assert chain.needed(waiting) == waiting[-1:]
+    # The first of a chain need not be a stride away from the last link: half to one and a half.
+    waiting = [needed[-1] + number * STRIDE_NS // 2 for number in (2, 4)]
+    assert chain.needed(waiting) == waiting
+    assert chain.needed([needed[-1] + 3 * STRIDE_NS]) == [needed[-1] + 3 * STRIDE_NS]
 
 
 def test_memory_is_bounded_when_stamps_hardly_advance() -> None:
-    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    chain = ContextChain(STRIDE, LENGTH)
     for step in range(2000):
         feed(chain, EPOCH_NS + step)
     assert len(chain._links) <= MOST_FEATURES * LENGTH
@@ -126,7 +129,7 @@ def test_memory_is_bounded_when_stamps_hardly_advance() -> None:
 
 
 def test_memory_is_bounded_over_a_long_drive() -> None:
-    chain = ContextChain(STRIDE, LENGTH, max_gap=1.0)
+    chain = ContextChain(STRIDE, LENGTH)
     largest = 0
     for stamp in camera(30, 1200, 0.3, 0.02, 1):
         feed(chain, stamp)

@@ -16,7 +16,7 @@ from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.forecast import Forecaster, depth_scale
+from deltaworld_ros.forecast import Forecaster, Odd, Restart, depth_scale
 from deltaworld_ros.forecast.rotary import relative_times, time_tables
 
 EPOCH = 1_700_000_000
@@ -208,14 +208,22 @@ def test_restarts_are_reported(engine: Engine, bundle: Bundle) -> None:
     forecaster = Forecaster(engine, bundle.manifest, max_gap=0.5)
     frame = fading_frames(bundle.manifest, 1)[0]
     feed(forecaster, bundle)
-    back = forecaster.observe(frame, EPOCH_NS, 'front')
-    assert back.restarted == 'the stamp went back by 0.600 s' and back.fill == 1
-    assert not forecaster.ready
-    assert forecaster.observe(frame, EPOCH + 0.6, 'front').restarted.startswith('a gap of 0.600')
-    assert 'source' in str(forecaster.observe(frame, EPOCH + 0.8, 'rear').restarted)
-    forecaster.reset('asked to')
-    assert forecaster.observe(frame, EPOCH + 1.0, 'rear').restarted == 'asked to'
-    assert forecaster.observe(frame, EPOCH + 1.2, 'rear') .fill == 2
+    # A single frame of the past is left out; what lasts begins anew.
+    assert forecaster.observe(frame, EPOCH_NS, 'front').verdict.odd is Odd.LATE
+    assert forecaster.ready
+    assert forecaster.observe(frame, EPOCH + 0.1, 'front').verdict.odd is Odd.LATE
+    back = forecaster.observe(frame, EPOCH + 0.2, 'front')
+    assert back.verdict.restart is Restart.WENT_BACK and back.verdict.detail == 'by 0.400 s'
+    assert back.fill == 1 and not forecaster.ready
+    gap = forecaster.observe(frame, EPOCH + 0.8, 'front')
+    assert gap.verdict.restart is Restart.GAP and gap.verdict.detail.startswith('of 0.600 s')
+    for stamp in (1.0, 1.2):
+        assert forecaster.observe(frame, EPOCH + stamp, 'rear').verdict.odd is Odd.OTHER_SOURCE
+    changed = forecaster.observe(frame, EPOCH + 1.4, 'rear')
+    assert changed.verdict.restart is Restart.SOURCE_CHANGED
+    forecaster.reset(Restart.REQUESTED)
+    assert forecaster.observe(frame, EPOCH + 1.6, 'rear').verdict.restart is Restart.REQUESTED
+    assert forecaster.observe(frame, EPOCH + 1.8, 'rear').fill == 2
 
 
 def test_engine_failure_leaves_a_usable_forecaster(engine: Engine, bundle: Bundle) -> None:

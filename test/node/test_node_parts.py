@@ -18,59 +18,130 @@ import yaml
 from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast
+from deltaworld_ros.forecast.frame_gate import Odd, Restart, Verdict
 from deltaworld_ros.forecast.view import (
     UNKNOWN_COLOR,
     color_depth,
     color_labels,
     forecast_view,
 )
+from deltaworld_ros.node.judgement import REMEDIES, Limits, Situation, judge
+from deltaworld_ros.node.mailbox import Batch, Mailbox, WaitingFrame
 from deltaworld_ros.node.parameter_table import PARAMETERS, render_markdown
 from deltaworld_ros.node.statistics import Statistics
-from deltaworld_ros.node.worker import NewestItemWorker
+from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
+from deltaworld_ros.node.worker import FrameWorker
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_newest_item_wins() -> None:
-    done: list[int] = []
+def frame(number: int) -> WaitingFrame:
+    return WaitingFrame(number, number * 10**7)   # 100 images a second
+
+
+def test_the_newest_frame_wins() -> None:
+    done: list[list[int]] = []
     entered, proceed, finished = threading.Event(), threading.Event(), threading.Event()
 
-    def process(item: int) -> None:
+    def process(batch: Batch) -> None:
         entered.set()
         assert proceed.wait(30)
-        done.append(item)
-        if item == 5:
+        done.append([one.message for one in batch.frames])
+        if batch.frames[-1].message == 5:
             finished.set()
 
-    worker = NewestItemWorker(process)
-    assert not worker.put(1)
+    worker = FrameWorker(process, Mailbox(0.2, 1))   # a context of one frame needs no other
+    assert worker.put(frame(1), Verdict()) == 0
     assert entered.wait(30)
     # 1 is in work: of those that follow, each displaces the one before.
-    assert [worker.put(item) for item in (2, 3, 4, 5)] == [False, True, True, True]
+    assert [worker.put(frame(number), Verdict()) for number in (2, 3, 4, 5)] == [0, 1, 1, 1]
+    assert worker.seconds_in_work > 0
     proceed.set()
     assert finished.wait(30)
-    worker.stop()
-    assert done == [1, 5]
+    assert worker.stop()
+    assert done == [[1], [5]] and worker.seconds_in_work == 0
 
 
 def test_a_stopped_or_cleared_worker_forgets_what_waits() -> None:
     done: list[int] = []
     entered, proceed = threading.Event(), threading.Event()
 
-    def process(item: int) -> None:
+    def process(batch: Batch) -> None:
         entered.set()
         assert proceed.wait(30)
-        done.append(item)
+        done.append(batch.frames[-1].message)
 
-    worker = NewestItemWorker(process)
-    worker.put(1)
+    worker = FrameWorker(process, Mailbox(0.2, 4))
+    worker.put(frame(1), Verdict())
     assert entered.wait(30)
-    worker.put(2)
-    assert worker.clear() and not worker.clear()
-    worker.put(3)
+    worker.put(frame(2), Verdict())
+    assert worker.clear(Restart.REQUESTED) == 1 and worker.clear(Restart.REQUESTED) == 0
+    worker.put(frame(3), Verdict())
     threading.Timer(0.05, proceed.set).start()
-    worker.stop()
+    assert worker.stop()
     assert done == [1]
+
+
+def test_a_worker_that_hangs_is_left_in_time() -> None:
+    entered, proceed = threading.Event(), threading.Event()
+
+    def process(batch: Batch) -> None:
+        entered.set()
+        assert proceed.wait(30)
+
+    worker = FrameWorker(process, Mailbox(0.2, 4))
+    worker.put(frame(1), Verdict())
+    assert entered.wait(30)
+    assert not worker.stop(seconds=0.01)
+    proceed.set()
+    assert worker.stop(seconds=30)
+
+
+def stamps(batch: Batch) -> list[int]:
+    return [one.stamp_ns // 10**6 for one in batch.frames]
+
+
+def waiting(milliseconds: int) -> WaitingFrame:
+    return WaitingFrame('image', milliseconds * 10**6)
+
+
+def test_the_mailbox_keeps_what_a_context_may_need() -> None:
+    mailbox = Mailbox(0.2, 4)
+    displaced = sum(mailbox.put(waiting(33 * number), Verdict()) for number in range(60))
+    batch = mailbox.take()
+    kept = stamps(batch)
+    # The newest, and others about half a stride apart, no older than a context can reach.
+    assert kept[-1] == 33 * 59 and kept[-1] - kept[0] <= 900 and len(kept) + displaced == 60
+    assert np.diff(kept[:-1]).min() >= 99 and np.diff(kept).max() <= 132 and len(kept) <= 10
+    assert not mailbox
+    for number in range(1000):   # stamps that hardly advance
+        mailbox.put(WaitingFrame('image', number), Verdict())
+    assert len(mailbox.take().frames) == 2
+
+
+def test_the_mailbox_keeps_verdicts_until_they_are_acted_on() -> None:
+    mailbox = Mailbox(0.2, 4)
+    gap, resumed = Verdict(Restart.GAP), Verdict(resumed=True)
+    mailbox.put(waiting(0), Verdict())
+    assert mailbox.put(waiting(9000), gap) == 1
+    mailbox.put(waiting(9100), Verdict())
+    batch = mailbox.take()
+    assert batch.verdict.restart is Restart.GAP and stamps(batch) == [9000, 9100]
+    # The misdated frame is gone before it was worked on: nothing has happened.
+    mailbox.put(waiting(20000), gap)
+    mailbox.put(waiting(9200), resumed)
+    batch = mailbox.take()
+    assert batch.verdict == Verdict() and stamps(batch) == [9200]
+    # It was worked on: the worker must go back.
+    mailbox.put(waiting(20000), gap)
+    mailbox.take()
+    mailbox.put(waiting(9300), resumed)
+    assert mailbox.take().verdict.resumed
+    # A reset in between is not undone.
+    mailbox.clear(Restart.REQUESTED)
+    mailbox.put(waiting(20000), gap)
+    mailbox.put(waiting(9400), resumed)
+    assert mailbox.take().verdict.restart is Restart.REQUESTED
 
 
 def test_statistics_of_a_stream() -> None:
@@ -79,29 +150,43 @@ def test_statistics_of_a_stream() -> None:
     for number in range(101):   # 20 Hz for 5 s
         now = 100 + number * 0.05
         statistics.received()
+        if number % 4 == 3:
+            statistics.odd(Odd.LATE)
+            continue
+        statistics.usable()
         if number % 2:
-            statistics.accepted(4)
+            statistics.accepted(4, True)
             statistics.took({'decode': 10.0 + number % 4})
-            statistics.published(0.1 if number < 99 else 0.2)
+            statistics.published(0.1 if number < 97 else 0.2, forecast=number % 8 == 1)
         else:
             statistics.dropped()
     snapshot = statistics.snapshot()
-    assert (snapshot.received, snapshot.accepted, snapshot.dropped) == (101, 50, 51)
+    assert (snapshot.received, snapshot.accepted, snapshot.dropped) == (101, 25, 51)
+    assert snapshot.odd == snapshot.odd_lately == {Odd.LATE: 25}
     assert snapshot.input_rate == pytest.approx(20, rel=0.02)
-    assert snapshot.output_rate == pytest.approx(10, rel=0.02)
+    assert snapshot.usable_rate == pytest.approx(15, rel=0.02)
+    assert snapshot.output_rate == pytest.approx(5, rel=0.02)
+    assert (snapshot.published, snapshot.forecasts) == (25, 13)
+    assert snapshot.forecast_rate == pytest.approx(2.6, rel=0.02)
     assert (snapshot.age, snapshot.largest_age) == (0.2, 0.2)
-    assert snapshot.percentiles['decode'] == pytest.approx((12.0, 13.0))
+    assert snapshot.percentiles['decode'] == pytest.approx((11.0, 11.0))
+    assert snapshot.without_context == pytest.approx(0.15)
     now += 10
     snapshot = statistics.snapshot()
     assert (snapshot.input_rate, snapshot.output_rate, snapshot.age) == (0, 0, None)
-    assert snapshot.accepted == 50
+    assert snapshot.accepted == 25 and not snapshot.odd_lately
+    assert snapshot.without_forecast == pytest.approx(10.15)
+    # Whoever begins to listen has not waited yet.
+    statistics.wanted(True)
+    now += 1
+    assert statistics.snapshot().without_forecast == 1 and statistics.snapshot().ahead_wanted
 
 
 def test_a_failing_engine_shows_until_a_frame_is_computed() -> None:
     statistics = Statistics()
     statistics.engine_failed('out of memory')
     # Observing works, decoding does not: that must not look well in between.
-    statistics.accepted(4)
+    statistics.accepted(4, True)
     assert statistics.snapshot().engine_failing
     statistics.took({'total': 3.0})
     assert not statistics.snapshot().engine_failing
@@ -110,27 +195,28 @@ def test_a_failing_engine_shows_until_a_frame_is_computed() -> None:
 
 def test_restarts_are_counted_by_kind() -> None:
     statistics = Statistics()
-    for reason in ('the stamp went back by 0.100 s', 'the stamp went back by 7.000 s',
-                   'a gap of 3.0 s (more than 1 s)', 'the clock jumped back',
-                   "the image source changed from (1, 2, 'rgb8') to (2, 2, 'rgb8')"):
-        statistics.accepted(4)
+    for reason in (Restart.WENT_BACK, Restart.WENT_BACK, Restart.GAP, Restart.CLOCK_JUMPED):
+        statistics.accepted(4, True)
         statistics.restarted(reason)
         assert statistics.snapshot().context_fill == 0
     assert statistics.snapshot().restarts == {
-        'the stamp went back': 2, 'a gap': 1, 'the clock jumped back': 1,
-        'the image source changed': 1}
+        Restart.WENT_BACK: 2, Restart.GAP: 1, Restart.CLOCK_JUMPED: 1}
+    statistics.resumed()
+    snapshot = statistics.snapshot()
+    assert Restart.GAP not in snapshot.restarts and Restart.GAP not in snapshot.restarts_lately
+    assert snapshot.odd == {Odd.AHEAD: 1}
 
 
 def diagnose(change: Any = None, limits: Any = None, **situation: Any) -> tuple[int, str]:
-    from deltaworld_ros.node.diagnostics import Limits, Situation, judge
-
     statistics = Statistics()
     statistics.received()
-    statistics.accepted(4)
-    snapshot = replace(statistics.snapshot(), **{'input_rate': 20.0, **(change or {})})
+    statistics.accepted(4, True)
+    snapshot = replace(statistics.snapshot(), **{
+        'input_rate': 20.0, 'usable_rate': 20.0, **(change or {})})
     values: dict[str, Any] = {
         'state': 'active', 'startup_error': '', 'bundle': 'tiny', 'engine': 'some',
-        'context_length': 4, 'depth_scale': 1.0, 'camera_problem': 'none came', **situation}
+        'context_length': 4, 'stride': 0.2, 'depth_scale': 1.0, 'camera_problem': 'none came',
+        **situation}
     return judge(snapshot, Situation(**values), Limits(*(limits or (0.4, 1.0, 2.0))))
 
 
@@ -140,6 +226,9 @@ def diagnose(change: Any = None, limits: Any = None, **situation: Any) -> tuple[
     ({'largest_age': 0.5}, {}, 1, 'outputs are 0.50 s old, limit 0.4 s'),
     ({'largest_age': 1.5}, {}, 2, 'outputs are 1.50 s old, limit 1 s'),
     ({'largest_age': 1e6}, {}, 2, 'check use_sim_time'),
+    ({'largest_age': -0.01}, {}, 0, 'active'),
+    ({'largest_age': -0.5}, {}, 1, 'images are stamped 0.50 s in the future, limit 0.4 s'),
+    ({'largest_age': -37.0}, {}, 2, 'images are stamped 37.00 s in the future, limit 1 s'),
     ({'input_rate': 1.5}, {}, 1, '1.5 images a second, limit 2'),
     ({'input_rate': 0.0}, {'state': 'inactive'}, 0, 'inactive'),
     ({}, {'depth_scale': None}, 1, 'depth is not scaled to the camera: none came'),
@@ -148,12 +237,84 @@ def diagnose(change: Any = None, limits: Any = None, **situation: Any) -> tuple[
      'the engine failed: out of memory; 0.1 images a second'),
     ({}, {'state': 'unconfigured', 'startup_error': 'configure failed: x'}, 2,
      'configure failed: x'),
+    ({}, {'seconds_in_work': 18.0}, 2, 'one image has been in work for 18.0 s, limit 1 s'),
+    ({}, {'seconds_in_work': 18.0, 'state': 'inactive'}, 0, 'inactive'),
+    ({'ahead_wanted': True, 'without_forecast': 2.8}, {}, 0, 'active'),
+    ({'ahead_wanted': True, 'without_forecast': 3.0}, {}, 2, 'no forecast for 3 s'),
+    ({'ahead_wanted': True, 'without_forecast': 3.0}, {'stride': 0.4}, 0, 'active'),
+    ({'without_context': 4.0, 'usable_rate': 2.5}, {}, 1,
+     'the context has not been whole for 4 s: 2.5 images a second can be used, this bundle needs '
+     'more than 3.3 (one every 0.3 s)'),
+    ({'without_context': 4.0, 'input_rate': 0.0}, {}, 1, 'no image arrives'),
+    ({'restarts_lately': {Restart.WENT_BACK: 7}}, {}, 1,
+     'the context restarted 7 times in 5 s: the stamp went back (is more than one camera'),
+    ({'odd_lately': {Odd.REPEATED: 90}}, {}, 1, '90 images in 5 s were left out: repeated stamp'),
+    ({'odd_lately': {Odd.REPEATED: 10}}, {}, 0, 'active'),
+    ({'breaks_lately': 3}, {}, 1, 'the context broke 3 times'),
+    ({'lost_lately': 3}, {}, 1, '3 messages were lost on their way'),
+    ({}, {'clock_stands': 5.0}, 1, 'the clock has stood still for 5 s: use_sim_time is true'),
+    ({}, {'input_problem': 'nobody publishes'}, 1, 'nobody publishes'),
 ])
 def test_diagnostics_name_every_cause(
         change: dict[str, Any], situation: dict[str, Any], level: int, text: str) -> None:
-    pytest.importorskip('rclpy')
     result = diagnose(change, **situation)
     assert result[0] == level and text in result[1]
+
+
+def test_every_kind_has_a_remedy() -> None:
+    assert set(REMEDIES) == {*Odd, *Restart} - {Restart.ENDED}
+
+
+class Lines:
+    """Stands in for rcutils' logger, which writes to the process's own output."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warning(self, line: str) -> None:
+        self.lines.append(line)
+
+    info = error = warning
+
+
+def test_a_flood_of_one_kind_is_a_few_lines() -> None:
+    now = 0.0
+    lines = Lines()
+    log = ThrottledLog(lines, clock=lambda: now)
+    for number in range(300):   # 30 Hz for 10 s
+        now = number / 30
+        log.error('truncated', f'a truncated JPEG of {number} bytes')
+    assert len(lines.lines) <= 8
+    assert '(146 more like this were not logged)' in ''.join(lines.lines)
+    # Another kind is not held back, the same line is at once.
+    before = len(lines.lines)
+    for _ in range(10):
+        log.error('step', 'the step is wrong')
+    assert lines.lines[before:] == ['the step is wrong']
+
+
+def test_lines_and_kinds_are_bounded() -> None:
+    lines = Lines()
+    log = ThrottledLog(lines)
+    for number in range(5000):
+        log.warn(number, 'x' * 10**5 + '\n')
+    assert len(log._kinds) <= 100 and max(map(len, lines.lines)) <= 400
+    assert '\n' not in clip('a\n\nb') and clip('a\n b') == 'a b'
+
+
+def raise_with(text: str) -> None:
+    raise UserError(f'this is {text}')
+
+
+def test_kinds_are_places_and_not_texts() -> None:
+    kinds = []
+    for text in ('one', 'two'):
+        with pytest.raises(UserError) as caught:
+            raise_with(text)
+        kinds.append(kind_of(caught.value))
+    with pytest.raises(UserError) as caught:
+        raise UserError('this is one')
+    assert kinds[0] == kinds[1] != kind_of(caught.value)
 
 
 def test_parameter_table_checks_types_and_ranges() -> None:

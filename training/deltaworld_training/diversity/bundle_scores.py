@@ -12,7 +12,7 @@ import numpy as np
 from deltaworld_ros.bundle import Manifest
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.forecast import Forecaster
+from deltaworld_ros.forecast import Forecaster, Restart
 from deltaworld_training.diversity.evaluation import (
     PastFeatures,
     Samples,
@@ -46,7 +46,7 @@ class BundleSampler:
 
     def see(self, past: PastFeatures) -> None:
         """Take in the pictures of a context."""
-        self.forecaster.reset('another past')
+        self.forecaster.reset(Restart.REQUESTED)
         for image, time in zip(past.images, past.times, strict=True):
             self.forecaster.observe(image, FIRST_STAMP + float(time))
 
