@@ -125,8 +125,7 @@ class Forecaster:
             image, None if predecessor is None else predecessor.features)
         check_finite('features', self._engine.features_to_host(features))
         check_finite('an anchor token', anchor)
-        if predecessor is not None:
-            check_finite('a delta token', delta)
+        check_finite('a delta token', delta)
         self._chain.append(stamp_ns, features, anchor, delta, predecessor)
         self._observe_ms = _milliseconds_since(started)
         return len(self._chain.context())

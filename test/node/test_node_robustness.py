@@ -133,6 +133,7 @@ def test_refused_messages_are_counted(raw: Client) -> None:
 def test_lasting_changes_restart_the_context(
         raw: Client, step_ns: int, image: dict[str, Any], reason: str, odd: str) -> None:
     key, odd_key = f'context_restarts: {reason}', f'images_odd: {odd}'
+    raw.infos.clear()   # where time went back, stamps come again
     raw.feed(6)
     before = raw.fresh_diagnostics()
     assert before['context_fill'] == '4 of 4'
@@ -141,6 +142,7 @@ def test_lasting_changes_restart_the_context(
     # A subscription to them may make the node answer the last image late.
     raw.wait(lambda: maps[-1].header.stamp == raw.header().stamp, 'the last forecast')
     maps.clear()
+    raw.infos.clear()
     raw.stamp += step_ns - STRIDE_NS
     if odd:
         # What does not fit is left out until it lasts.
@@ -163,22 +165,24 @@ def test_lasting_changes_restart_the_context(
 
 def test_single_odd_images_leave_the_context_alone(raw: Client) -> None:
     """One image in three comes twice, late, without a stamp, or from another camera."""
+    raw.infos.clear()
     raw.feed(6)
     raw.subscribe(Image, 'lead_200ms/segmentation')
     before = raw.fresh_diagnostics()
-    for _ in range(2):
-        for change in ({'stamp': raw.stamp}, {'stamp': raw.stamp - STRIDE_NS // 3}, {'stamp': 0},
-                       {'frame_id': 'another'}):
-            good, raw.stamp = raw.stamp, int(change.get('stamp', raw.stamp + STRIDE_NS // 2))
-            raw.images.publish(raw.image(frame_id=str(change.get('frame_id', 'camera'))))
-            raw.stamp = good
-            raw.feed(2)
-    raw.wait(lambda: int(raw.fresh_diagnostics()['images_odd'])
-             == int(before['images_odd']) + 8, 'count of the odd images')
-    assert raw.diagnostics['context_restarts'] == before['context_restarts']
+    raw.infos.clear()
+    newest = raw.stamp
+    for number, change in enumerate((
+            {'stamp': newest}, {'stamp': newest - STRIDE_NS // 3}, {'stamp': 0},
+            {'frame_id': 'another'}), 1):
+        good, raw.stamp = raw.stamp, int(change.get('stamp', raw.stamp + STRIDE_NS // 2))
+        raw.images.publish(raw.image(frame_id=str(change.get('frame_id', 'camera'))))
+        raw.wait(lambda seen=number: int(raw.diagnostics['images_odd'])
+                 == int(before['images_odd']) + seen, f'count of odd image {number}')
+        raw.stamp = good
+        raw.feed(2)
+    assert raw.fresh_diagnostics()['context_restarts'] == before['context_restarts']
     assert raw.diagnostics['context_fill'] == '4 of 4'
-    infos = [json.loads(info.data) for info in raw.infos[-16:]]
-    assert all(len(info['leads']) == 4 for info in infos[2:])
+    assert all(len(json.loads(info.data)['leads']) == 4 for info in raw.infos[2:])
 
 
 def test_reset_context_restarts(raw: Client) -> None:
@@ -220,11 +224,11 @@ def test_the_clock_jumping_back_restarts(tiny_bundle: Path, tmp_path: Path) -> N
 
 
 def test_endless_names_are_refused(raw: Client) -> None:
-    check_one_error(raw, raw.image(frame_id='x' * 10**6), raw.images,
-                    'frame_id has 1000000 characters; at most 256 are accepted', raw.image)
+    check_one_error(raw, raw.image(frame_id='x' * 10**5), raw.images,
+                    'frame_id has 100000 characters; at most 256 are accepted', raw.image)
     message = raw.image()
-    message.encoding = 'y' * 10**6
-    check_one_error(raw, message, raw.images, 'encoding has 1000000 characters', raw.image)
+    message.encoding = 'y' * 10**5
+    check_one_error(raw, message, raw.images, 'encoding has 100000 characters', raw.image)
     assert max(map(len, raw.process.log.splitlines())) < 1000
 
 
