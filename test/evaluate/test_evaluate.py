@@ -267,7 +267,8 @@ def test_one_odd_image_in_ten_costs_only_itself(engine, bundle, tmp_path, change
             messages.append(('/image', stamp + len(messages), image_message(odd, frame)))
     result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
     assert result['restarts'] == 0 and result['odd_frames'] == {kind: 6}
-    # Of 60 images the first five fill the context, the last six are futures; a missing one is missed by four.
+    # The first five images fill the context, the last six are futures; each odd one is missed
+    # by up to four forecasts.
     assert 60 - 11 - 4 * 6 <= result['forecasts'] <= 60 - 11
 
 
