@@ -62,6 +62,8 @@ setup(
             'ros-jazzy-std-srvs',
             'ros-jazzy-diagnostic-msgs',
             'ros-jazzy-lifecycle-msgs',
+            'ros-jazzy-rcl-interfaces',
+            'ros-jazzy-rosgraph-msgs',
         ],
         # Conversion of checkpoints, export of networks, and the torch engine.
         'export': export,
@@ -111,7 +113,7 @@ setup(
     entry_points={
         'console_scripts': [
             'deltaworld = deltaworld_ros.cli:main',
-            'forecast_node = deltaworld_ros.node.forecast_node:main',
+            'forecast_node = deltaworld_ros.node.start:main',
         ],
     },
 )

@@ -21,6 +21,7 @@ from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.forecast.frame_gate import FrameGate, Restart
 from deltaworld_ros.node.diagnostics import values
 from deltaworld_ros.node.frame_processor import FrameProcessor
+from deltaworld_ros.node.image_input import ImageInput
 from deltaworld_ros.node.judgement import Limits, Situation, judge
 from deltaworld_ros.node.mailbox import Mailbox, WaitingFrame
 from deltaworld_ros.node.outputs import output_table
@@ -30,8 +31,7 @@ from deltaworld_ros.node.statistics import Statistics
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
 from deltaworld_ros.node.worker import FrameWorker
 
-# Only the newest image matters, and a slow node must never hold back the camera's driver.
-INPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+CAMERA_INFO_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # They are kept in caches, in the log and in diagnostics, and published with every output.
 MAX_NAME = 256
 # Odd images within `RATE_WINDOW` that are decoded only to tell what is wrong with them.
@@ -60,7 +60,9 @@ class CameraStream:
         self._publishers: ForecastPublishers | None = None
         self._gate = FrameGate(parameter(node, 'max_gap'))
         self._worker: FrameWorker | None = None
-        self._subscriptions: list[Subscription] = []
+        self._images: ImageInput | None = None
+        self._camera_info: Subscription | None = None
+        self._told_problem = ''
 
     def status(self, situation: Situation, limits: Limits) -> tuple[int, str, dict[str, str]]:
         """Return level, message and values for diagnostics; `situation` is the node's."""
@@ -73,6 +75,11 @@ class CameraStream:
         if self._worker is not None:
             situation = replace(situation, seconds_in_work=self._worker.seconds_in_work)
         snapshot = self.statistics.snapshot()
+        if self._images is not None and not snapshot.input_rate:
+            situation = replace(situation, input_problem=self._images.problem())
+            if situation.input_problem != self._told_problem:
+                self._told_problem = situation.input_problem
+                self._log.warn('input', self._told_problem or 'images are published now')
         level, message = judge(snapshot, situation, limits)
         return level, message, values(snapshot, situation)
 
@@ -101,22 +108,27 @@ class CameraStream:
             self.processor.process,
             Mailbox(self._manifest.stride, self._manifest.context_length))
         compressed = parameter(self._node, 'transport') == 'compressed'
-        self._subscriptions = [
-            self._node.create_subscription(
-                CameraInfo, f'{self._inputs}camera_info', self._take_camera_info, INPUT_QOS),
-            self._node.create_subscription(
-                CompressedImage if compressed else Image,
-                f'{self._inputs}image{"/compressed" if compressed else ""}',
-                self._take_image, INPUT_QOS),
-        ]
+        self._camera_info = self._node.create_subscription(
+            CameraInfo, f'{self._inputs}camera_info', self._take_camera_info, CAMERA_INFO_QOS)
+        self._log.info(f'camera_info: {self._camera_info.topic_name}')
+        self._images = ImageInput(
+            self._node, f'{self._inputs}image{"/compressed" if compressed else ""}', compressed,
+            parameter(self._node, 'input_qos'), self._take_image, self.statistics.lost, self._log)
+        self._told_problem = ''
+
+    def update_inputs(self) -> None:
+        """Follow the publishers of the images."""
+        if self._images is not None:
+            self._images.update()
 
     def deactivate(self) -> None:
         """Unsubscribe, stop the worker and forget the context."""
         if self._worker is None or self.processor is None:
             return
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        if self._images is not None:
+            self._images.destroy()
+        self._node.destroy_subscription(self._camera_info)
+        self._images = self._camera_info = None
         stopped, self._worker = self._worker.stop(), None
         self.processor.camera = None
         self._gate.reset()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,11 +31,12 @@ from deltaworld_ros.node.camera_stream import CameraStream
 from deltaworld_ros.node.diagnostics import status_message
 from deltaworld_ros.node.judgement import Limits, Situation
 from deltaworld_ros.node.labels import publish_labels
-from deltaworld_ros.node.parameters import declare_parameters, parameter
-from deltaworld_ros.node.throttled_log import ThrottledLog
+from deltaworld_ros.node.parameters import declare_parameters, parameter, unknown_parameters
+from deltaworld_ros.node.throttled_log import ThrottledLog, clip
 from deltaworld_ros.node.worker import WORKER_NAME
 
 DIAGNOSTICS_PERIOD = 1.0    # s
+INPUTS_PERIOD = 0.25        # s
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -63,6 +65,8 @@ class ForecastNode(LifecycleNode):
         self._timer = self.create_timer(
             DIAGNOSTICS_PERIOD, self._publish_diagnostics,
             clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._inputs_timer = self.create_timer(
+            INPUTS_PERIOD, self._update_inputs, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._reset_service = self.create_service(
             Trigger, '~/reset_context', self._reset_context)
         self._jump_handle = self.get_clock().create_jump_callback(
@@ -132,7 +136,7 @@ class ForecastNode(LifecycleNode):
         bundle = load_bundle(parameter(self, 'bundle'))
         manifest = bundle.manifest
         self._engine = load_engine(bundle, parameter(self, 'engine'), parameter(self, 'threads'),
-                                   log=self.get_logger().info)
+                                   log=self._log.info)
         for stream in self._streams:
             stream.configure(self._engine, manifest)
         self._labels = publish_labels(self, manifest)
@@ -155,7 +159,8 @@ class ForecastNode(LifecycleNode):
     def _refuse_transition(self, transition: str, error: str) -> TransitionCallbackReturn:
         self._release()
         self._startup_error = f'{transition} failed: {" ".join(error.split())}'
-        self.get_logger().error(self._startup_error)
+        if self.context.ok():
+            self.get_logger().error(self._startup_error)
         return FAILURE
 
     def _stop(self) -> None:
@@ -195,7 +200,14 @@ class ForecastNode(LifecycleNode):
         for stream in self._streams:
             stream.update_parameters()
 
+    def _update_inputs(self) -> None:
+        if self.context.ok():
+            for stream in self._streams:
+                stream.update_inputs()
+
     def _publish_diagnostics(self) -> None:
+        if not self.context.ok():   # an interrupt may come between the timer and this
+            return
         manifest = self._manifest
         situation = Situation(
             state=self._state, startup_error=self._startup_error,
@@ -237,24 +249,51 @@ def main(arguments: list[str] | None = None) -> int:
     # A launch repeats the terminal's Ctrl-C; the second one must not break the orderly end that
     # rclpy's own handler starts with the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    rclpy.init(args=arguments)
     node = None
+    started = False
     try:
+        rclpy.init(args=arguments)
+        started = True
         node = ForecastNode()
-        if parameter(node, 'autostart') and node.trigger_configure() == SUCCESS:
-            node.trigger_activate()
+        _start(node)
         rclpy.spin(node)
     except UserError as error:
         print(f'forecast_node: {error}', file=sys.stderr)
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    # What rclpy raises for a bad argument, file or name, or once an interrupt has come, has types
+    # of its own from version to version.
+    except Exception as error:
+        if not started or (node is None and rclpy.ok()):
+            print(f'forecast_node: {_in_one_line(error)}', file=sys.stderr)
+            return 1
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        _leave_hanging_threads()
+    _leave_hanging_threads()
     return 0
+
+
+def _start(node: ForecastNode) -> None:
+    """Say what the node waits for, or start it at once."""
+    for name in unknown_parameters(node):
+        node.get_logger().warning(name)
+    if not parameter(node, 'autostart'):
+        name = node.get_fully_qualified_name()
+        node.get_logger().info(
+            f'unconfigured: run `ros2 lifecycle set {name} configure`, then `... activate`, or '
+            'start this with `--ros-args -p autostart:=true`')
+    elif node.trigger_configure() == SUCCESS:
+        node.trigger_activate()
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return an error of rclpy without the places in its C sources."""
+    return clip(re.sub(r',? at /\S+:\d+', '', str(error)))
 
 
 def _leave_hanging_threads() -> None:

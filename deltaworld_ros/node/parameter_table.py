@@ -73,6 +73,11 @@ PARAMETERS = (
         'raw subscribes to `image`, compressed to `image/compressed`.',
         choices=('raw', 'compressed')),
     ParameterRow(
+        'input_qos', 'auto',
+        'Reliability of the subscription to the images: auto is reliable where all their '
+        'publishers are, sensor_data is best effort.',
+        choices=('auto', 'sensor_data', 'reliable')),
+    ParameterRow(
         'fit', 'crop',
         'How a frame is fitted to the size that the bundle expects: crop keeps the aspect and '
         'cuts what stands out, squash keeps the whole frame.',
@@ -80,7 +85,7 @@ PARAMETERS = (
     ParameterRow(
         'output_width', 320,
         'Width of the published maps in pixels; the height follows from the aspect of the maps.',
-        minimum=16, maximum=3840, dynamic=True),
+        minimum=16, maximum=1920, dynamic=True),
     ParameterRow(
         'num_samples', 0,
         "Futures that are sampled in token space; 0 takes the bundle's number.",
@@ -114,7 +119,8 @@ PARAMETERS = (
         minimum=0.001, maximum=3600.0, dynamic=True),
     ParameterRow(
         'rate_warn', 2.0,
-        'Diagnostics of the active node warn when fewer images arrive each second; 0 never does.',
+        'Diagnostics of the active node warn when fewer images arrive each second; 0 never does. '
+        'The rate that the bundle needs is judged in any case.',
         minimum=0.0, maximum=1000.0, dynamic=True),
 )
 

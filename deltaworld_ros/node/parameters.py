@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -29,6 +30,21 @@ def declare_parameters(node: Node) -> None:
 def parameter(node: Node, name: str) -> Any:
     """Give the value of a declared parameter."""
     return node.get_parameter(name).value
+
+
+def unknown_parameters(node: Node) -> list[str]:
+    """Return a line for each parameter that was given and that the node does not have."""
+    names = [row.name for row in PARAMETERS]
+    # rclpy ignores them silently and offers no other way to see them.
+    given = getattr(node, '_parameter_overrides', {})
+    lines = []
+    for name in sorted(given):
+        if node.has_parameter(name) or name.startswith('qos_overrides.'):
+            continue
+        near = difflib.get_close_matches(name, names, 1)
+        lines.append(f'parameter {name} is unknown and ignored'
+                     + (f'; do you mean {near[0]}?' if near else ''))
+    return lines
 
 
 def _descriptor(row: ParameterRow) -> ParameterDescriptor:

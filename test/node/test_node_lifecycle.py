@@ -92,7 +92,7 @@ def test_a_bad_parameter_ends_the_start_in_one_line() -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert result.stderr.strip() == (
-        'forecast_node: parameter output_width is 7; accepted: integer, 16 to 3840')
+        'forecast_node: parameter output_width is 7; accepted: integer, 16 to 1920')
 
 
 @pytest.mark.parametrize(('name', 'value', 'line'), [
@@ -132,11 +132,11 @@ def test_parameters_change_in_their_range_and_shutdown_frees_everything(
     with running(tmp_path / 'log', bundle=tiny_bundle, autostart=True) as client:
         descriptors = client.call(DescribeParameters, 'describe_parameters',
                                   names=['output_width', 'bundle']).descriptors
-        assert descriptors[0].integer_range[0].to_value == 3840
+        assert descriptors[0].integer_range[0].to_value == 1920
         assert not descriptors[0].read_only and descriptors[1].read_only
         assert descriptors[0].description and descriptors[1].description
         accepted, reason = set_parameter(client, 'output_width', 9999)
-        assert not accepted and 'Min: 16, Max: 3840' in reason
+        assert not accepted and 'Min: 16, Max: 1920' in reason
         accepted, reason = set_parameter(client, 'fit', 'squash')
         assert not accepted and 'read-only' in reason
         accepted, reason = set_parameter(client, 'age_warn', -1.0)

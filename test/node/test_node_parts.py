@@ -323,8 +323,8 @@ def test_parameter_table_checks_types_and_ranges() -> None:
     for row in PARAMETERS:
         row.check(row.default)
     for name, value, accepted in (
-            ('output_width', 15, 'accepted: integer, 16 to 3840'),
-            ('output_width', 320.0, 'integer, 16 to 3840'),
+            ('output_width', 15, 'accepted: integer, 16 to 1920'),
+            ('output_width', 320.0, 'integer, 16 to 1920'),
             ('fit', 'stretch', 'accepted: string, crop | squash'),
             ('max_gap', float('nan'), 'accepted: double, 0.05 to 60.0'),
             ('autostart', 1, 'accepted: bool, true | false'),

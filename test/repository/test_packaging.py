@@ -22,7 +22,7 @@ import deltaworld_ros
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {
     'deltaworld': 'deltaworld_ros.cli:main',
-    'forecast_node': 'deltaworld_ros.node.forecast_node:main',
+    'forecast_node': 'deltaworld_ros.node.start:main',
 }
 # Python packages of setup.py whose rosdep key does not follow from their name.
 ROSDEP_KEYS = {
