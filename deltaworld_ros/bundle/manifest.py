@@ -49,6 +49,9 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     Depth is in metres for a camera whose focal length is `focal_length` pixels at `image_width`.
     `rotary_frequencies` are in cycles per second (angle = 2 pi time frequency). `queries` says
     whether a sample keeps one noise query through its steps or draws a fresh one each step.
+    `temperatures` divide the classes' scores at the present and at each lead, so that confidence
+    is the probability of the published class; in bundles without them it is the weight of the
+    futures that agree with it.
     """
 
     format: Literal[1]
@@ -78,6 +81,7 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     num_samples: int = Field(256, gt=0, le=65536)
     num_futures: int = Field(6, gt=0, le=256)
     selection_dimensions: int = Field(gt=0)
+    temperatures: list[float] = []
     classes: list[SemanticClass]
     licences: list[Licence]
     sources: list[str]
@@ -165,6 +169,10 @@ def inconsistency(manifest: Manifest) -> str | None:
     if not manifest.rotary_frequencies or not all(
             math.isfinite(value) and value > 0 for value in manifest.rotary_frequencies):
         return 'rotary_frequencies: must be one or more positive finite numbers'
+    if manifest.temperatures and not (
+            len(manifest.temperatures) == manifest.steps + 1
+            and all(0.01 <= value <= 100 for value in manifest.temperatures)):
+        return f'temperatures: must be {manifest.steps + 1} numbers in 0.01..100, or none'
     if manifest.depth_maximum <= manifest.depth_minimum:
         return 'depth_maximum: must be greater than depth_minimum'
     if manifest.selection_dimensions > manifest.token_size:

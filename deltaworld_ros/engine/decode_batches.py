@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,22 +102,34 @@ class DecodeBatches:
         if most >= len(tokens):
             return self._engine.decode(features, tokens, weights, outputs, leads)
         fused = any(name in outputs for name in _FUSED)
+        mixes = bool(self._manifest.temperatures)
         kept = [name for name in _EACH_FUTURE if name in outputs
-                or (name == 'labels' and 'confidence' in outputs)]
+                or (name == 'labels' and 'confidence' in outputs and not mixes)]
         needed = {*kept, 'future_features'} if fused else {*kept}
+        if mixes and not {'confidence', 'class_probabilities'}.isdisjoint(outputs):
+            needed.add('class_probabilities')
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in kept}
         mean: Any = 0.0
+        classes: Any = 0.0
         for start in range(0, len(tokens), most):
             chosen = slice(start, start + most)
             part = self._engine.decode(features, tokens[chosen], weights[chosen], sorted(needed))
             if fused:
                 mean = mean + np.tensordot(weights[chosen], part['future_features'], axes=1)
+            if 'class_probabilities' in needed:
+                ahead = part['class_probabilities'][1:]
+                present, classes = part['class_probabilities'][:1], classes + ahead
             for name in kept:
                 parts[name].append(part[name])
         maps = {name: np.concatenate(values) for name, values in parts.items()}
         if fused:
             maps |= self._fused(features, mean.astype(np.float32))
-        if 'confidence' in outputs:
+        if 'class_probabilities' in needed:
+            maps['class_probabilities'] = np.concatenate([present, classes])
+            if 'confidence' in outputs:
+                maps['confidence'] = probability(
+                    maps['class_probabilities'], maps['fused_labels'])
+        elif 'confidence' in outputs:
             agrees = maps['labels'] == maps['fused_labels'][1:]
             share = np.tensordot(weights, agrees.astype(np.float32), axes=1)
             maps['confidence'] = np.concatenate([np.ones_like(share[:1]), share])
@@ -131,3 +144,13 @@ class DecodeBatches:
         entries = [self._engine.decode(frame, tokens, one, names) for frame in (
             features, *(self._engine.features_from_host(mean) for mean in means))]
         return {name: np.stack([entry[name][0] for entry in entries]) for name in names}
+
+
+def probability(classes: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the probability (n, a, b) of labels by that of classes (n, C, rows, columns)."""
+    size = labels.shape[:0:-1]
+    resized = [cv2.resize(np.moveaxis(one, 0, -1), size, interpolation=cv2.INTER_LINEAR)
+               for one in classes]
+    return np.stack([
+        np.take_along_axis(one.reshape(*label.shape, -1), label[..., None].astype(np.intp), 2)
+        for one, label in zip(resized, labels, strict=True)])[..., 0]

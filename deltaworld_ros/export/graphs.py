@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The three graphs of a bundle as torch modules (needs torch; design of their contracts)."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -71,22 +72,38 @@ class DecodeGraph(nn.Module):
 
     def __init__(
         self, tokenizer: Tokenizer, segmentation: SegmentationHead, depth: DepthHead,
-        grid: tuple[int, int], map_size: tuple[int, int],
+        grid: tuple[int, int], map_size: tuple[int, int], temperatures: Sequence[float],
     ):
-        """Take the trained parts, the grid (rows, columns) and the maps' (height, width)."""
+        """
+        Take the trained parts, the grid (rows, columns) and the maps' (height, width).
+
+        temperatures: of the class probabilities at the present and at each lead.
+        """
         super().__init__()
         self.tokenizer = tokenizer
         self.segmentation = segmentation
         self.depth = depth
         self.grid = grid
+        self.temperatures = list(temperatures)
         self.register_buffer('upsample_rows', linear_weights(grid[0], map_size[0]).T.contiguous())
         self.register_buffer('upsample_columns', linear_weights(grid[1], map_size[1]))
 
-    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (n, N, D) to labels (n, a, b) uint8 and depth (n, a, b) in metres."""
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        Map features (n, N, D) to labels (n, a, b) uint8 and depth (n, a, b) in metres.
+
+        Returns the classes' scores (n, C, rows, columns) that the labels follow from, too.
+        """
         maps = features.transpose(1, 2).unflatten(2, self.grid)
-        logits = self._upsample(self.segmentation(maps))
-        return logits.argmax(1).to(torch.uint8), self._upsample(self.depth(maps))[:, 0]
+        scores = self.segmentation(maps).float()
+        depth = self.depth.resized(self.depth(maps), self._upsample)
+        return self._upsample(scores).argmax(1).to(torch.uint8), depth[:, 0], scores
+
+    def probability(self, classes: Tensor, labels: Tensor) -> Tensor:
+        """Return the probability (B, a, b) of labels by that of classes (B, C, rows, columns)."""
+        of_class = torch.arange(classes.shape[1], dtype=torch.uint8)[:, None, None]
+        published = (labels[:, None] == of_class).to(classes.dtype)
+        return (self._upsample(classes) * published).sum(1)
 
     def _upsample(self, maps: Tensor) -> Tensor:
         # Two small products are several times faster on CPUs than the resize operator.
@@ -99,34 +116,38 @@ class DecodeGraph(nn.Module):
         Map features (B, N, D), tokens (B, K, S, Dz) and weights (B, K) to all maps.
 
         Returns labels and depth of each future (B, K, S, a, b); labels, depth and confidence of
-        the present (entry 0) and of the futures' weighted mean (B, S + 1, a, b); and every
-        future's features (B, K, S, N, D), which only evaluation asks for. After these come the
-        maps of each lead alone (see `bundle.lead_outputs`), of which the first are made.
+        the present (entry 0) and of the futures' weighted mean (B, S + 1, a, b); every future's
+        features (B, K, S, N, D), which only evaluation asks for; and the probabilities of the
+        classes, mixed over the futures (B, S + 1, C, rows, columns). The confidence is the
+        probability of the label. After these come the maps of each lead alone (see
+        `bundle.lead_outputs`), of which the first are made.
         """
         batch, futures, steps = tokens.shape[:3]
-        weights = weights[:, :, None, None]
         current = features[:, None].expand(-1, futures, -1, -1).flatten(0, 1)
-        present_labels, present_depth = self.heads(features)
+        present_labels, present_depth, scores = self.heads(features)
+        classes = [(scores / self.temperatures[0]).softmax(1)]
         decoded = []
         leads: dict[str, list[Tensor]] = {
             'labels': [], 'depth': [], 'fused_labels': [present_labels],
-            'fused_depth': [present_depth], 'confidence': [torch.ones_like(present_depth)]}
+            'fused_depth': [present_depth],
+            'confidence': [self.probability(classes[0], present_labels)]}
         for step in range(steps):
             current = self.tokenizer.decode(tokens[:, :, step].flatten(0, 1), current)
             future = current.unflatten(0, (batch, futures))
-            labels, depth = (
+            labels, depth, scores = (
                 maps.unflatten(0, (batch, futures)) for maps in self.heads(current))
-            fused_labels, fused_depth = self.heads((future * weights).sum(1))
-            agrees = (labels == fused_labels[:, None]).to(weights.dtype)
+            fused_labels, fused_depth, _ = self.heads((future * weights[:, :, None, None]).sum(1))
+            likely = (scores / self.temperatures[step + 1]).softmax(2)
+            classes.append((likely * weights[:, :, None, None, None]).sum(1))
+            confidence = self.probability(classes[-1], fused_labels)
             decoded.append(future)
             for name, value in zip(
-                    leads, (labels, depth, fused_labels, fused_depth, (agrees * weights).sum(1)),
-                    strict=True):
+                    leads, (labels, depth, fused_labels, fused_depth, confidence), strict=True):
                 leads[name].append(value)
         # Each future's maps have their leads after the futures, all others after the batch.
         joined = [torch.stack(maps, dim=2 if name in FUTURE_MAPS else 1)
                   for name, maps in leads.items()]
-        return (*joined, torch.stack(decoded, dim=2),
+        return (*joined, torch.stack(decoded, dim=2), torch.stack(classes, dim=1),
                 *(value for maps in leads.values() for value in maps))
 
 
@@ -138,5 +159,6 @@ def graph_modules(networks: Networks, manifest: Manifest) -> dict[str, nn.Module
         'rollout': RolloutGraph(networks.world).eval(),
         'decode': DecodeGraph(
             networks.tokenizer, networks.segmentation, networks.depth, grid,
-            (manifest.map_height, manifest.map_width)).eval(),
+            (manifest.map_height, manifest.map_width),
+            manifest.temperatures or [1.0] * (manifest.steps + 1)).eval(),
     }

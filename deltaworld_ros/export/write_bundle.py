@@ -27,7 +27,8 @@ OUTPUTS = {
     'observe': ('features', 'delta_token', 'anchor_token'),
     'rollout': ('future_tokens',),
     'decode': (
-        'labels', 'depth', 'fused_labels', 'fused_depth', 'confidence', 'future_features'),
+        'labels', 'depth', 'fused_labels', 'fused_depth', 'confidence', 'future_features',
+        'class_probabilities'),
 }
 
 
@@ -45,6 +46,10 @@ def export_bundle(
     back when loaded. Returns the manifest with the files' hashes, those of files there before too.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Temperatures say that confidence is a probability, as these graphs compute it.
+    manifest = Manifest(**{
+        **vars(manifest),
+        'temperatures': manifest.temperatures or [1.0] * (manifest.steps + 1)})
     typed = graph_modules(typed_networks(networks, precision), manifest)
     with torch.no_grad():
         golden = golden_arrays(graph_modules(networks, manifest), manifest, frames, stamps)

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear task heads on frozen features (paper, appendix A)."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,15 +25,23 @@ class SegmentationHead(nn.Module):
 
 
 class DepthHead(nn.Module):
-    """The expectation of a distribution over uniformly spaced depths, in metres."""
+    """
+    The expectation of a distribution over uniformly spaced depths, in metres.
+
+    `interpolation` says what is linear between the features: the depth, as the paper's release
+    resizes it, or its inverse, by which planes stay planes and a flat road stays flat.
+    """
 
     centres: Tensor
 
     def __init__(
         self, size: int, bins: int = 256, minimum: float = 1e-3, maximum: float = 80.0,
+        interpolation: Literal['depth', 'inverse'] = 'depth',
     ):
         """Create the layers; the depth range is in metres."""
         super().__init__()
+        self.minimum, self.maximum = minimum, maximum
+        self.interpolation = interpolation
         self.bn = nn.BatchNorm2d(size)
         self.head = nn.Conv2d(size, bins, 1)
         centres = torch.linspace(minimum, maximum, bins)
@@ -40,3 +51,7 @@ class DepthHead(nn.Module):
         """Map features (B, D, rows, columns) to depth (B, 1, rows, columns) in float32."""
         weights = F.relu(self.head(self.bn(features)).float()) + 0.1
         return (weights * self.centres).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+
+    def resized(self, depth: Tensor, resize: Callable[[Tensor], Tensor]) -> Tensor:
+        """Map depth (B, 1, rows, columns) to depth (B, 1, a, b) by a linear `resize`."""
+        return resize(depth) if self.interpolation == 'depth' else 1.0 / resize(1.0 / depth)

@@ -11,7 +11,7 @@ from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, build_networks
 from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
-from deltaworld_training.runs.provenance import LICENCE_TEXT
+from deltaworld_training.runs.provenance import licence_text
 from deltaworld_training.runs.recipe import Recipe, load_recipe
 from deltaworld_training.stages.linear_codes import fit_linear_code
 
@@ -22,6 +22,7 @@ def small_recipe() -> Recipe:
     image, data = recipe.needed('image'), recipe.needed('data')
     image.width, image.height = 96, 64
     data.street_clips, data.video_clips, data.clip_frames, data.videos = 4, 0, 8, []
+    data.head_worlds = data.head_frames = 0
     recipe.backbone['feature_size'] = 32
     tokenizer, decoder, heads, predictor = (
         recipe.stages[name] for name in ('tokenizer', 'decoder', 'heads', 'predictor'))
@@ -70,8 +71,9 @@ def write_network_bundle(folder: Path, networks: Networks | None = None) -> Mani
         0, 256, (forecast.context_length, image.height, image.width, 3), dtype=np.uint8)
     blur = np.zeros((forecast.steps, sizes['backbone']['feature_size'], 3, 3), np.float32)
     blur[:, :, 1, 1] = 1.0
+    manifest = bundle_manifest(recipe)
     return export_bundle(
-        folder, bundle_manifest(recipe), networks or random_networks(recipe), frames,
+        folder, manifest, networks or random_networks(recipe), frames,
         forecast.stride * np.arange(forecast.context_length),
         {'blur': blur, 'mean_token': np.zeros(sizes['world']['token_size'], np.float32)},
-        LICENCE_TEXT)
+        licence_text(manifest, 'noise'))

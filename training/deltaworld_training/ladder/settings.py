@@ -8,12 +8,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from deltaworld_ros.bundle.class_lists import STREET as CLASSES
 from deltaworld_ros.errors import UserError
 from deltaworld_training.ladder.rows import Row, RowTokenizer
-from deltaworld_training.runs.provenance import CLASSES, DEPTH_MAXIMUM, DEPTH_MINIMUM
 from deltaworld_training.runs.recipe import ImageSettings
 
 BUDGETS = Path(__file__).parents[1] / 'recipes' / 'ladder'
+DEPTH_MINIMUM = 1e-3   # m
+DEPTH_MAXIMUM = 80.0
 
 
 class Learning(BaseModel, extra='forbid'):

@@ -19,16 +19,23 @@ from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from deltaworld_ros.model.networks import Networks, build_networks, build_part, save_networks
 from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
 from deltaworld_training.runs.bundle_weights import bundle_networks
-from deltaworld_training.runs.provenance import LICENCE_TEXT
 from deltaworld_training.data.clip import ClipSource
-from deltaworld_training.data.description import check_description, fingerprint
+from deltaworld_training.data.description import check_description
+from deltaworld_training.runs.provenance import licence_text
+from deltaworld_training.runs.recipe_sources import (
+    calibration_sources,
+    check_videos,
+    clip_sources,
+    look_sources,
+    source_description,
+)
 from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.stages.store_data import encoded_store
-from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
+from deltaworld_training.stages.calibration import fit_temperatures
 from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
 from deltaworld_training.stages.parts import (
     holds,
@@ -38,10 +45,10 @@ from deltaworld_training.stages.parts import (
     read_recipe,
     save_parts,
 )
-from deltaworld_training.street.world import TRAIN_SEEDS
 
 BASIS_CLIPS = 120
 BLUR_WINDOWS = 2000
+CALIBRATION_WINDOWS = 150
 
 
 @dataclass
@@ -55,14 +62,8 @@ class BundleRun:
 
     def __post_init__(self) -> None:
         """Check that the videos of the recipe are there."""
-        data, image = self.recipe.needed('data'), self.recipe.needed('image')
-        names = data.videos if data.video_clips else []
-        if names and self.videos is None:
-            raise UserError(f'--videos: give the folder that holds {", ".join(names)}')
-        self.video_paths = [Path(self.videos or '.') / name for name in names]
-        missing = [str(path) for path in self.video_paths if not path.is_file()]
-        if missing:
-            raise UserError(f'--videos: not found: {", ".join(missing)}')
+        image = self.recipe.needed('image')
+        check_videos(self.recipe, self.videos)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.size = (image.width, image.height)
         lightning.seed_everything(self.recipe.seed, verbose=False)
@@ -74,30 +75,35 @@ class BundleRun:
         return self.export(stores, files)
 
     def prepare(self) -> list[FeatureStore]:
-        """Fit the backbone's feature basis and cache the features of every source."""
-        backbone = self.fit_backbone()
-        matrix, offset = basis_matrix(backbone)
-        extractor = FeatureExtractor(
-            self.folder / 'levels.onnx', self.recipe.grid, matrix, offset)
-        basis = sha256_of(self.folder / 'backbone.safetensors')[:16]
-        return [
-            build_store(
-                self.folder / name, source, self.recipe.needed('data').clip_frames, extractor,
-                self.recipe.needed('image').focal_length, self.recipe.workers,
-                {'source': self.described(name), 'features': basis})
-            for name, source in zip(('street', 'videos'), self.sources(), strict=False)
-        ]
+        """
+        Fit the backbone's feature basis and cache the features of every source.
 
-    def described(self, name: str) -> dict[str, Any]:
-        """Return what decides the clips of the source `street` or `videos`."""
-        data = self.recipe.needed('data').model_dump()
-        settings = {key: value for key, value in data.items()
-                    if key.startswith(name.rstrip('s')) or key == 'clip_frames'}
-        clips = {**settings, 'stride': self.recipe.needed('forecast').stride, 'size': self.size}
-        if name == 'videos':
-            clips['seed'] = self.recipe.seed
-            clips['files'] = [fingerprint(path) for path in self.video_paths]
-        return clips
+        Returned are the stores that every part is trained on, without those of the heads alone.
+        """
+        extractor = self.extractor(self.fit_backbone())
+        frames = self.recipe.needed('data').clip_frames
+        clips = clip_sources(self.recipe, self.videos)
+        sources = {name: (source, frames) for name, source in clips.items()}
+        stores = {
+            name: self.store(name, source, frames, extractor)
+            for name, (source, frames)
+            in (sources | look_sources(self.recipe, self.videos)).items()}
+        return [stores[name] for name in clips]
+
+    def store(
+        self, name: str, source: ClipSource, frames: int, extractor: FeatureExtractor,
+    ) -> FeatureStore:
+        """Cache the features of one source."""
+        return build_store(
+            self.folder / name, source, frames, extractor,
+            self.recipe.needed('image').focal_length, self.recipe.workers,
+            {'source': source_description(self.recipe, self.videos, name),
+             'features': sha256_of(self.folder / 'backbone.safetensors')[:16]})
+
+    def extractor(self, backbone: EfficientNetLite0) -> FeatureExtractor:
+        """Return what computes the features of the backbone."""
+        matrix, offset = basis_matrix(backbone)
+        return FeatureExtractor(self.folder / 'levels.onnx', self.recipe.grid, matrix, offset)
 
     def train(self, name: str, overrides: Sequence[str] = ()) -> Path:
         """Train one stage on the cached features and return its file."""
@@ -105,27 +111,14 @@ class BundleRun:
             self.console.print(f'Training the stage {name}')
         return run_stage(self.recipe, name, self.folder, overrides)
 
-    def sources(self) -> list[ClipSource]:
-        """Return the street world and, where the recipe asks for them, the videos."""
-        data, stride = self.recipe.needed('data'), self.recipe.needed('forecast').stride
-        sources: list[ClipSource] = [StreetClips(
-            TRAIN_SEEDS.start + data.street_first, data.street_clips, data.clip_frames, stride,
-            self.size)]
-        if self.video_paths:
-            # Only videos need their decoder.
-            from deltaworld_training.data.video_clips import VideoClips
-            sources.append(VideoClips(
-                self.video_paths, data.video_clips, data.clip_frames, stride, self.size,
-                self.recipe.seed))
-        return sources
-
     def fit_backbone(self) -> EfficientNetLite0:
         """Return the backbone with its feature basis: ImageNet's, or that of `start`."""
         path = self.folder / 'backbone.safetensors'
         sizes, start = self.recipe.needed('backbone'), self.recipe.start
         described = {
             'backbone': sizes, 'start': start and load_bundle(start).manifest.files,
-            'clips': [self.described('street'), self.described('videos')]}
+            'clips': [source_description(self.recipe, self.videos, name)
+                      for name in ('street', 'videos')]}
         if path.exists():
             check_description(read_recipe(path), described, path)
             return cast(EfficientNetLite0, load_part(path, 'backbone')[0])
@@ -147,7 +140,8 @@ class BundleRun:
         self.console.print('Fitting the feature basis')
         blank = FeatureExtractor(
             self.folder / 'levels.onnx', self.recipe.grid, np.eye(LEVEL_CHANNELS), np.zeros(1))
-        kept = fit_feature_basis(backbone, sample_levels(self.sources(), BASIS_CLIPS, blank))
+        kept = fit_feature_basis(backbone, sample_levels(
+            list(clip_sources(self.recipe, self.videos).values()), BASIS_CLIPS, blank))
         self.console.print(f'The features keep {kept:.1%} of the variance of the levels')
 
     def export(self, stores: list[FeatureStore], files: list[Path]) -> Path:
@@ -161,13 +155,31 @@ class BundleRun:
             recipe.seed)
         tokenizer = self.folder / f'{recipe.names("tokenizer")[-1]}.safetensors'
         token = mean_token([encoded_store(tokenizer, store) for store in stores])
-        clip = self.sources()[-1].clip(0)
+        name, source = list(clip_sources(recipe, self.videos).items())[-1]
+        clip = source.clip(0)
+        manifest = bundle_manifest(recipe, self.calibrate(networks))
         folder = self.folder / recipe.name
         export_bundle(
-            folder, bundle_manifest(recipe), networks, clip.frames[:forecast.context_length],
+            folder, manifest, networks, clip.frames[:forecast.context_length],
             forecast.stride * np.arange(forecast.context_length),
-            {'blur': blur, 'mean_token': token}, LICENCE_TEXT)
+            {'blur': blur, 'mean_token': token},
+            licence_text(manifest, f'{name}, the first clip'))
         return folder
+
+
+    def calibrate(self, networks: Networks) -> list[float]:
+        """Return the temperatures that the recipe's held-out clips ask for, 1 without any."""
+        recipe = self.recipe
+        manifest = bundle_manifest(recipe)
+        sources = calibration_sources(recipe, self.videos)
+        if not sources:
+            return [1.0] * (manifest.steps + 1)
+        self.console.print('Fitting the temperatures of the confidence')
+        extractor = self.extractor(networks.backbone)
+        frames = recipe.needed('data').clip_frames
+        stores = [self.store(name, source, frames, extractor)
+                  for name, source in sources.items()]
+        return fit_temperatures(networks, manifest, stores, CALIBRATION_WINDOWS, recipe.seed)
 
 
 def load_trained(sizes: dict[str, dict], files: list[Path]) -> Networks:

@@ -3,18 +3,15 @@
 """What a recipe makes of a bundle: the sizes of its networks and its manifest."""
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
+from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.model.networks import build_part
 from deltaworld_ros.model.rotary import time_frequencies
-from deltaworld_training.runs.provenance import (
-    BUNDLE_LICENCES,
-    CLASSES,
-    DEPTH_MAXIMUM,
-    DEPTH_MINIMUM,
-    SOURCES,
-)
+from deltaworld_training.runs import provenance
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.stages.predictor import NOISE_STD
 
@@ -33,30 +30,30 @@ def network_sizes(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return sizes
 
 
-def bundle_manifest(recipe: Recipe) -> Manifest:
+def bundle_manifest(recipe: Recipe, temperatures: Sequence[float] = ()) -> Manifest:
     """Return the manifest of the recipe's bundle, without the files' hashes."""
     forecast, image = recipe.needed('forecast'), recipe.needed('image')
     data, sizes = recipe.needed('data'), network_sizes(recipe)
     predictor = recipe.settings(recipe.names('predictor')[-1])
-    before = [] if recipe.start is None else load_bundle(recipe.start).manifest.training_data
-    seen = [
-        f'{data.street_clips} clips of the synthetic street world',
-        *(f'{name} (Udacity CarND-LaneLines)' for name in data.videos)]
+    before = None if recipe.start is None else load_bundle(recipe.start).manifest
+    origin = (sizes['backbone']['kind'], data, before)
+    depth: Any = build_part('depth', sizes['depth'])
     rows, columns = recipe.grid
     return Manifest(
         format=1, name=recipe.name,
         description='Street scenes: 10 classes and metric depth, 0.2 to 0.6 s ahead.',
-        created=datetime.date.today().isoformat(), backbone='efficientnet_lite0',
+        created=datetime.date.today().isoformat(), backbone=sizes['backbone']['kind'],
         image_width=image.width, image_height=image.height, feature_rows=rows,
         feature_columns=columns, feature_size=sizes['backbone']['feature_size'],
         token_size=sizes['world']['token_size'], noise_size=sizes['world']['size'],
         noise_std=NOISE_STD, queries=predictor.model.get('queries', 'fresh'),
         rotary_frequencies=time_frequencies().tolist(),
         stride=forecast.stride, steps=forecast.steps, context_length=forecast.context_length,
-        map_width=image.width // 2, map_height=image.height // 2, depth_minimum=DEPTH_MINIMUM,
-        depth_maximum=DEPTH_MAXIMUM, focal_length=image.focal_length,
+        map_width=image.width // 2, map_height=image.height // 2, depth_minimum=depth.minimum,
+        depth_maximum=depth.maximum, focal_length=image.focal_length,
         num_samples=forecast.samples, num_futures=forecast.futures,
-        selection_dimensions=forecast.selection_dimensions, classes=CLASSES,
-        licences=BUNDLE_LICENCES, sources=SOURCES,
-        training_data=[*before, *(item for item in seen if item not in before)],
+        selection_dimensions=forecast.selection_dimensions,
+        temperatures=list(temperatures) or [1.0] * (forecast.steps + 1), classes=STREET,
+        licences=provenance.licences(*origin), sources=provenance.sources(*origin),
+        training_data=provenance.training_data(data, before),
     )

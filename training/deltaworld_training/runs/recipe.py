@@ -21,6 +21,25 @@ class ImageSettings(BaseModel, extra='forbid'):
     focal_length: float = Field(gt=0, description='canonical, in pixels at this width')
 
 
+class VideoSettings(BaseModel, extra='forbid'):
+    """
+    A video to train on, and what the bundle has to state of it.
+
+    horizon: row of a flat road's horizon as a share of the picture's height; with it the road
+    teaches the depth head, from `camera_height` metres above it.
+    """
+
+    file: str = Field(pattern=r'^[^/\\]+$', description='name in the folder given with --videos')
+    start: float = Field(0.0, ge=0, description='s')
+    end: float | None = Field(None, gt=0, description='s, the end if none')
+    horizon: float | None = Field(None, gt=0, lt=1)
+    camera_height: float = Field(1.2, gt=0)
+    origin: str | None = None
+    licence: str | None = None
+    copyright: str | None = None
+    places: list[str] = Field([], description='where it is published')
+
+
 class DataSettings(BaseModel, extra='forbid'):
     """What is rendered and cut from videos."""
 
@@ -28,7 +47,16 @@ class DataSettings(BaseModel, extra='forbid'):
     street_clips: int = Field(gt=0)
     street_first: int = Field(0, ge=0, description='clips that an earlier run saw')
     video_clips: int = Field(ge=0)
-    videos: list[str] = Field(description='file names in the folder given with --videos')
+    head_worlds: int = Field(0, ge=0, description='rendered in strong looks for the heads')
+    head_frames: int = Field(0, ge=0, description='of videos, for the heads')
+    calibration_clips: int = Field(0, ge=0, description='rendered to fit the confidence')
+    calibration_videos: list[VideoSettings] = []
+    videos: list[VideoSettings]
+
+    @property
+    def used_videos(self) -> list[VideoSettings]:
+        """Return the videos that any source draws from."""
+        return self.videos if self.video_clips or self.head_frames else []
 
 
 class StageSettings(BaseModel, extra='forbid'):

@@ -12,9 +12,9 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from deltaworld_ros.bundle.class_lists import STREET as CLASSES
 from deltaworld_ros.export.graphs import Tokenizer
 from deltaworld_ros.model.rotary import time_table
-from deltaworld_training.runs.provenance import CLASSES
 from deltaworld_training.stages.heads import HeadsStage, as_maps
 from deltaworld_training.stages.parts import load_part
 from deltaworld_training.stages.predictor import NOISE_STD, PredictorStage
