@@ -22,7 +22,8 @@ def small_recipe() -> Recipe:
     image, data = recipe.needed('image'), recipe.needed('data')
     image.width, image.height = 96, 64
     data.street_clips, data.video_clips, data.clip_frames, data.videos = 4, 0, 8, []
-    data.head_worlds = data.head_frames = 0
+    data.head_worlds, data.head_frames = 1, 0
+    data.calibration_clips, data.calibration_videos = 1, []
     recipe.backbone['feature_size'] = 32
     tokenizer, decoder, heads, predictor = (
         recipe.stages[name] for name in ('tokenizer', 'decoder', 'heads', 'predictor'))
@@ -41,6 +42,7 @@ def small_recipe() -> Recipe:
         stage.trainer['max_steps'] = steps
         stage.trainer['precision'] = '32-true'
         stage.model['warm_up'] = 2
+    heads.data['init_args']['folders'].append('{run}/street_looks')
     recipe.needed('forecast').selection_dimensions = 16
     return recipe
 
