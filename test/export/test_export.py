@@ -104,10 +104,14 @@ def test_maps_are_resized_bilinearly() -> None:
     features = torch.randn(2, manifest.num_patches, manifest.feature_size)
     maps = features.transpose(1, 2).unflatten(2, recipe.grid)
     with torch.no_grad():
-        labels, depth = decode.heads(features)
+        labels, depth, _ = decode.heads(features)
         size = (manifest.map_height, manifest.map_width)
         logits = F.interpolate(networks.segmentation(maps), size=size, mode='bilinear')
-        expected = F.interpolate(networks.depth(maps), size=size, mode='bilinear')[:, 0]
+        # By its inverse, so that a plane stays one between the features.
+        expected = 1 / F.interpolate(1 / networks.depth(maps), size=size, mode='bilinear')[:, 0]
+        networks.depth.interpolation = 'depth'
+        linear = F.interpolate(networks.depth(maps), size=size, mode='bilinear')[:, 0]
+        assert torch.allclose(decode.heads(features)[1], linear, rtol=1e-4)
     assert (labels == logits.argmax(1)).float().mean() > 0.999
     assert torch.allclose(depth, expected, rtol=1e-4)
 
@@ -122,12 +126,35 @@ def test_fused_maps_are_those_of_the_mean_features() -> None:
     with torch.no_grad():
         labels, depth, fused, fused_depth, confidence = decode(
             features, token.expand(-1, 3, -1, -1), torch.tensor([[0.5, 0.3, 0.2]]))[:5]
-        present_labels, present_depth = decode.heads(features)
+        present_labels, present_depth, _ = decode.heads(features)
     assert torch.equal(fused[:, 0], present_labels)
     assert torch.allclose(fused_depth[:, 0], present_depth)
     assert torch.equal(fused[:, 1:], labels[:, 0])
     assert torch.allclose(fused_depth[:, 1:], depth[:, 0], atol=1e-3)
-    assert torch.allclose(confidence, torch.ones_like(confidence))
+    assert (confidence > 1 / len(manifest.classes)).all() and (confidence < 1).all()
+
+
+def test_confidence_is_the_mixed_probability_of_the_published_class() -> None:
+    """By the futures' weights and each lead's own temperature."""
+    recipe = small_recipe()
+    temperatures = [1.5, 0.5, 2.0, 4.0]
+    manifest = bundle_manifest(recipe, temperatures)
+    networks = random_networks(recipe)
+    features = torch.randn(1, manifest.num_patches, manifest.feature_size)
+    tokens = torch.randn(1, 2, manifest.steps, manifest.token_size)
+    weights = torch.tensor([[0.7, 0.3]])
+    with torch.no_grad():
+        outputs = graph_modules(networks, manifest)['decode'](features, tokens, weights)
+        labels, confidence, futures, classes = (outputs[number] for number in (2, 4, 5, 6))
+        for lead, temperature in enumerate(temperatures):
+            seen, shares = (features[0][None], torch.ones(1)) if lead == 0 else (
+                futures[0, :, lead - 1], weights[0])
+            scores = networks.segmentation(seen.transpose(1, 2).unflatten(2, recipe.grid))
+            mixed = ((scores / temperature).softmax(1) * shares[:, None, None, None]).sum(0)
+            assert torch.allclose(classes[0, lead], mixed, atol=1e-5)
+            fine = F.interpolate(mixed[None], size=labels.shape[2:], mode='bilinear')[0]
+            expected = fine.gather(0, labels[0, lead][None].long())[0]
+            assert torch.allclose(confidence[0, lead], expected, atol=1e-5)
 
 
 def test_networks_come_back_from_their_file(tmp_path: Path) -> None:
