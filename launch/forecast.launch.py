@@ -9,11 +9,12 @@ Start the forecast node for one camera.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
@@ -55,8 +56,19 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'autostart', default_value='true', choices=FLAGS,
             description='Configure and activate the node when it starts.'),
+        DeclareLaunchArgument(
+            'respawn', default_value='false', choices=FLAGS,
+            description='Start the node again when its process ends.'),
+        *_large_images(config),
         OpaqueFunction(function=_start_node),
     ])
+
+
+def _large_images(config: Path) -> list[SetEnvironmentVariable]:
+    """Give Fast DDS a shared-memory segment for raw images, where no profile is named yet."""
+    return [SetEnvironmentVariable(name, str(config / 'fastdds_large_images.xml'))
+            for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+            if name not in os.environ]
 
 
 def _start_node(context: LaunchContext) -> list[LifecycleNode]:
@@ -84,4 +96,6 @@ def _start_node(context: LaunchContext) -> list[LifecycleNode]:
         ],
         arguments=['--ros-args', '--log-level', argument('log_level')],
         output='screen',
+        respawn=argument('respawn').lower() == 'true',
+        respawn_delay=1.0,
     )]

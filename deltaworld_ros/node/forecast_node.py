@@ -32,6 +32,7 @@ from deltaworld_ros.node.diagnostics import status_message
 from deltaworld_ros.node.judgement import Limits, Situation
 from deltaworld_ros.node.labels import publish_labels
 from deltaworld_ros.node.parameters import declare_parameters, parameter, unknown_parameters
+from deltaworld_ros.node.shared_memory import shared_memory_problems
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip
 from deltaworld_ros.node.worker import WORKER_NAME
 
@@ -280,8 +281,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _start(node: ForecastNode) -> None:
     """Say what the node waits for, or start it at once."""
-    for name in unknown_parameters(node):
-        node.get_logger().warning(name)
+    for line in (*unknown_parameters(node), *shared_memory_problems()):
+        node.get_logger().warning(line)
     if not parameter(node, 'autostart'):
         name = node.get_fully_qualified_name()
         node.get_logger().info(

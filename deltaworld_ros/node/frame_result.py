@@ -54,7 +54,8 @@ class FrameResult:
         """
         Return the forecast with its depth scaled to the camera.
 
-        Depth is NaN in the sky and outside the range that the bundle can express.
+        Depth is infinite in the sky, which is too far to measure, and NaN where the bundle cannot
+        express it (REP 117, REP 118).
         """
         assert self.forecast is not None
         low, high = self.manifest.depth_minimum, self.manifest.depth_maximum
@@ -64,10 +65,9 @@ class FrameResult:
 
         def metres(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
             metres = depth * scale
-            unknown = (depth < low) | (depth > high)
+            np.putmask(metres, (depth < low) | (depth > high), np.nan)
             if sky is not None:
-                unknown |= labels == sky
-            np.putmask(metres, unknown, np.nan)
+                np.putmask(metres, labels == sky, np.inf)
             return metres
 
         forecast = self.forecast

@@ -20,7 +20,7 @@ from deltaworld_ros.node.parameter_table import PARAMETERS
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILE = ROOT / 'launch' / 'forecast.launch.py'
 ARGUMENTS = ['namespace', 'params_file', 'bundle', 'image', 'camera_info', 'transport',
-             'use_sim_time', 'log_level', 'autostart']
+             'use_sim_time', 'log_level', 'autostart', 'respawn']
 
 
 def calls(function: str) -> list[ast.Call]:

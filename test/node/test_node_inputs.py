@@ -16,7 +16,8 @@ import pytest
 pytest.importorskip('rclpy')
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
-from support.ros_session import ROOT, Client, running
+from support import large_images
+from support.ros_session import ROOT, Client, own_domain, running
 
 pytestmark = pytest.mark.live
 
@@ -83,6 +84,12 @@ def test_other_topics_and_types_are_named(tiny_bundle: Path, tmp_path: Path) -> 
         client.wait(lambda: '/image is published as sensor_msgs/msg/CompressedImage'
                     in client.diagnostics_text, 'the other type')
         assert client.diagnostics_level == 1
+
+
+def test_the_profile_brings_large_images_of_best_effort_cameras() -> None:
+    with own_domain() as domain:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        assert large_images.count(profile=True) >= 0.95 * large_images.NUMBER
 
 
 def start(*arguments: str, module: str = 'forecast_node') -> subprocess.Popen[str]:

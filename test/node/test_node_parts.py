@@ -28,6 +28,7 @@ from deltaworld_ros.forecast.view import (
 from deltaworld_ros.node.judgement import REMEDIES, Limits, Situation, judge
 from deltaworld_ros.node.mailbox import Batch, Mailbox, WaitingFrame
 from deltaworld_ros.node.parameter_table import PARAMETERS, render_markdown
+from deltaworld_ros.node.shared_memory import shared_memory_problems
 from deltaworld_ros.node.statistics import Statistics
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
 from deltaworld_ros.node.worker import FrameWorker
@@ -370,3 +371,11 @@ def test_views_show_every_future(tiny_bundle: Path) -> None:
     assert ahead.shape == (64, 192, 3)       # 3 tiles, then 3 futures
     assert ahead[60, 60].tolist() == [128, 64, 128] and ahead[28, 100].tolist() == [0, 0, 142]
     assert forecast_view(forecast, 0, classes, (0.5, 40.0), image, (64, 32)).shape == (32, 192, 3)
+
+
+def test_little_shared_memory_is_told(tmp_path: Path) -> None:
+    assert shared_memory_problems(tmp_path, needed=1) == []
+    [line] = shared_memory_problems(tmp_path, needed=2**70)
+    assert 'MB left' in line and '--shm-size' in line
+    [line] = shared_memory_problems(tmp_path / 'missing')
+    assert 'missing or not writable' in line
