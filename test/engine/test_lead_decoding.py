@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from support.limited_engine import LimitedEngine
 from support.network_bundle import write_network_bundle
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS, lead_output
 from deltaworld_ros.engine.cut_graph import cut_graph
+from deltaworld_ros.engine.decode_batches import DecodeBatches
 from deltaworld_ros.engine.onnxruntime_engine import MOST_CUT_SESSIONS, OnnxRuntimeEngine
 
 MAPS = (*FUSED_MAPS, *FUTURE_MAPS)
@@ -103,3 +105,21 @@ def test_few_cut_graphs_are_kept(bundle: Bundle):
 def test_what_is_no_model_is_refused():
     with pytest.raises(ValueError, match='wire type'):
         cut_graph(b'\x0b\x00', ['depth'])
+
+
+def test_batches_mix_the_probabilities_of_all_futures(bundle: Bundle) -> None:
+    """Where memory is short, confidence is the same probability as at once."""
+    assert bundle.manifest.temperatures
+    outputs = ('fused_labels', 'confidence', 'class_probabilities')
+    engine = OnnxRuntimeEngine(bundle, threads=1)
+    given = arguments(engine, bundle)
+    wanted = engine.decode(*given, outputs)
+    limited = LimitedEngine(bundle, 1)
+    actual = DecodeBatches(limited, bundle.manifest, lambda line: None).decode(*given, outputs)
+    assert list(actual) == list(outputs)
+    same = wanted['fused_labels'] == actual['fused_labels']
+    assert same.mean() > 0.999
+    np.testing.assert_allclose(
+        actual['confidence'][same], wanted['confidence'][same], atol=1e-4)
+    np.testing.assert_allclose(
+        actual['class_probabilities'], wanted['class_probabilities'], atol=1e-5)
