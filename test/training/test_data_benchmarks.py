@@ -55,6 +55,26 @@ def test_kinetics_by_class_and_by_annotation(tmp_path: Path, caplog: pytest.LogC
         open_recordings('kinetics', tmp_path, annotations=listing)
 
 
+def test_kinetics_without_the_excluded(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Videos and folders of frames are left out by class and name; what is not there is told."""
+    video = write_video(tmp_path / 'videos' / 'train' / 'luge' / 'a.b_000014_000024.mp4', 3)
+    for name in ('luge/kept_000000_000010.mp4', 'zumba/a.b_000014_000024.mp4'):
+        path = video.parents[1] / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(video.read_bytes())
+    for name in ('luge/x_000014_000024', 'luge/kept_000000_000010'):
+        write_image(tmp_path / 'frames' / 'train' / name / '000000_0.000000.jpg',
+                    numbered_frame(0))
+    exclude = ['luge/a.b_000014_000024.mp4', 'luge/x_000014_000024']
+    with caplog.at_level(logging.WARNING, 'deltaworld_training.data'):
+        videos, frames = (
+            [Path(recording.name).with_suffix('').parts[-2:] for recording in open_recordings(
+                'kinetics', tmp_path / kind, exclude=exclude)] for kind in ('videos', 'frames'))
+    assert videos == [('luge', 'kept_000000_000010'), ('zumba', 'a.b_000014_000024')]
+    assert frames == [('luge', 'kept_000000_000010')]
+    assert caplog.text.count('1 of 2 videos to exclude are not there') == 2
+
+
 def test_kinetics_as_folders_of_frames(tmp_path: Path):
     folder = tmp_path / 'train' / 'zumba' / '0_4uJ9hC5nQ_000001_000011'
     for number in range(20):

@@ -25,6 +25,7 @@ from deltaworld_training.data.crops import (
     canonical_depth,
     cut,
 )
+from deltaworld_training.data.open_source import CROPS
 from deltaworld_training.data.problems import BrokenFile, Problems
 from deltaworld_training.data.recordings import Window
 from deltaworld_training.data.sampled_clips import SampledClips, WindowClips
@@ -121,9 +122,10 @@ def test_random_crops_stay_within_the_papers_ranges(frame: tuple[int, int], size
     crop, target = RandomResizedCrop(), size[0] / size[1]
     shares = []
     for seed in range(200):
-        x, y, width, height, mirrored = crop.region(frame, size, np.random.default_rng(seed))
+        x, y, width, height, mirrored, linear = crop.region(
+            frame, size, np.random.default_rng(seed))
         assert 0 <= x <= frame[0] - width and 0 <= y <= frame[1] - height
-        assert width >= 1 and height >= 1 and not mirrored
+        assert width >= 1 and height >= 1 and not mirrored and not linear
         shares.append(width * height / (frame[0] * frame[1]))
         if min(frame) > 60:
             assert 0.74 <= width / height / target <= 1.35
@@ -135,6 +137,18 @@ def test_mirrored_share():
     regions = [RandomResizedCrop(mirror=0.5).region((80, 60), (32, 32), np.random.default_rng(s))
                for s in range(200)]
     assert 70 < sum(region.mirrored for region in regions) < 130
+
+
+def test_the_release_shrinks_without_antialiasing():
+    """Of a grating, linear interpolation by four sees one phase; an area is the mean."""
+    frames = np.zeros((1, 32, 32, 3), np.uint8)
+    frames[:, :, 1::4] = frames[:, :, 2::4] = 200
+    clip = Clip(frames, np.zeros(1))
+    region = CROPS['released']().region((32, 32), (8, 8), np.random.default_rng(0))
+    assert region.linear
+    sharp, smooth = (
+        cut(clip, Region(0, 0, 32, 32, linear=linear), (8, 8)).frames for linear in (True, False))
+    assert (sharp == 200).all() and (smooth == 100).all()
 
 
 def test_one_region_is_cut_out_of_frames_maps_and_focal_length():
@@ -175,8 +189,8 @@ def test_canonical_depth_scales_with_the_focal_length():
 
 def test_the_centre_crop_keeps_the_aspect():
     generator = np.random.default_rng(0)
-    assert CentreCrop().region((640, 360), (256, 256), generator) == (140, 0, 360, 360, False)
-    assert CentreCrop().region((360, 640), (128, 64), generator) == (0, 230, 360, 180, False)
+    assert CentreCrop().region((640, 360), (256, 256), generator) == Region(140, 0, 360, 360)
+    assert CentreCrop().region((360, 640), (128, 64), generator) == Region(0, 230, 360, 180)
 
 
 @pytest.fixture(scope='module')

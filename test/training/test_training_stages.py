@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every stage learns, chooses and starts as the paper says."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from deltaworld_training.stages.best_of_many import best_query
 from deltaworld_training.stages.heads import HeadsStage
 from deltaworld_training.stages.initialisation import initialise
 from deltaworld_training.stages.losses import log_cosh, masked, smooth_l1
+from deltaworld_training.stages.noise import forward_uniform
 from deltaworld_training.stages.optimizer import adamw, rate_factor
 from deltaworld_training.stages.parts import load_part, save_parts
 from deltaworld_training.stages.predictor import PredictorStage, teacher_forced
@@ -275,6 +277,31 @@ def test_initial_weights_are_the_papers() -> None:
     assert world.q_embed.weight.std().item() == pytest.approx(0.02, rel=0.3)
     previous = torch.randn(2, 6, 64)
     assert torch.allclose(model.decode(torch.randn(2, 64), previous, (2, 3)), previous, atol=1e-4)
+
+
+def test_each_process_and_forward_stretches_by_its_own_factor() -> None:
+    """Log-uniform between a half and two: alike when repeated, else every time another."""
+    keys = list(itertools.product(range(20), range(4), (0, 1)))
+    draws = {key: forward_uniform(7, *key) for key in keys}
+    assert len(set(draws.values())) == len(draws)
+    assert draws == {key: forward_uniform(7, *key) for key in draws}
+    stage = TokenizerStage(DELTA | {'frame_tokens': True}, coordinate_stretch=2.0, rate=1e-3)
+    scales: list[float] = []
+
+    class Watch(torch.nn.Module):
+        """Keep the scale of every encoding."""
+
+        def forward(self, *arguments: Any) -> torch.Tensor:
+            scales.append(stage.tokenizer.coordinate_scale)
+            return encode(*arguments)
+    encode = stage.tokenizer.encode
+    object.__setattr__(stage.tokenizer, 'encode', Watch())
+    fit(stage, TinyData(batch=8), 6, accumulate_grad_batches=2)
+    assert len(scales) == 12 and scales == pytest.approx([
+        2.0 ** (2.0 * forward_uniform(0, step, 0, part) - 1.0)
+        for step in range(6) for part in (0, 1)])
+    assert 0.5 <= min(scales) < 1.0 < max(scales) <= 2.0
+    assert stage.tokenizer.coordinate_scale == 1.0
 
 
 def test_losses_are_what_they_are_called() -> None:

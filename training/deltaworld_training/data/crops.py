@@ -25,6 +25,7 @@ class Region(NamedTuple):
     width: int
     height: int
     mirrored: bool = False
+    linear: bool = False
 
 
 class Crop(Protocol):
@@ -43,12 +44,14 @@ class RandomResizedCrop:
 
     As usual, a region that does not fit is drawn again, and after ten the largest centred one of
     the nearest allowed aspect is taken. The paper's target is a square. The released training
-    also mirrors half of the clips, which the paper does not say: `mirror` is that share.
+    also mirrors half of the clips and shrinks them by linear interpolation without antialiasing,
+    which the paper does not say: `mirror` is that share, and `linear` shrinks so.
     """
 
     scale: tuple[float, float] = (0.6, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     mirror: float = 0.0
+    linear: bool = False
 
     def region(
         self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
@@ -65,12 +68,12 @@ class RandomResizedCrop:
             if 0 < width <= frame_width and 0 < height <= frame_height:
                 x = int(generator.integers(frame_width - width + 1))
                 y = int(generator.integers(frame_height - height + 1))
-                return Region(x, y, width, height, mirrored)
+                return Region(x, y, width, height, mirrored, self.linear)
         aspect = min(max(frame_width / frame_height, low), high)
         width = min(frame_width, max(1, round(frame_height * aspect)))
         height = min(frame_height, max(1, round(frame_width / aspect)))
         return Region((frame_width - width) // 2, (frame_height - height) // 2, width, height,
-                      mirrored)
+                      mirrored, self.linear)
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ def cut(clip: Clip, region: Region, size: tuple[int, int]) -> Clip:
     Labels and depth take the pixel at the centre of each new one. Depth stays in metres; the
     focal length, in pixels of the width, follows the resize.
     """
-    x, y, width, height, mirrored = region
+    x, y, width, height, mirrored, linear = region
     seen = np.s_[:, y:y + height, x:x + width]
     shrinks = width > size[0] or height > size[1]
-    smooth = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    smooth = cv2.INTER_AREA if shrinks and not linear else cv2.INTER_LINEAR
 
     def resize(images: np.ndarray, one: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         if (width, height) != size:

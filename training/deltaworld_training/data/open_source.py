@@ -36,7 +36,8 @@ RECORDINGS: dict[str, Callable[..., Sequence[Recording]]] = {
 }
 CROPS: dict[str, Callable[[], Crop]] = {
     'random': RandomResizedCrop, 'centre': CentreCrop,
-    'mirrored': functools.partial(RandomResizedCrop, mirror=0.5)}
+    'mirrored': functools.partial(RandomResizedCrop, mirror=0.5),
+    'released': functools.partial(RandomResizedCrop, mirror=0.5, linear=True)}
 MANY = 1_000_000
 
 
@@ -47,8 +48,8 @@ class SourceSettings:
 
     kind: street, shards, or one of RECORDINGS; path: file, folder or URL; weight: its share of
     the clips, of the sum of all; options: `clips` (how many to draw before they come again;
-    shards have their own number), `first_seed` for street, `crop` (random, mirrored, centre) for
-    recordings, and what else the source's own function takes.
+    shards have their own number), `first_seed` for street, `crop` (random, mirrored, released,
+    centre) for recordings, and what else the source's own function takes.
     """
 
     kind: str

@@ -32,9 +32,13 @@ class SampleNoise:
             torch.randn(shape, generator=g, device=g.device) for g in self.generators])
 
 
-def step_uniform(seed: int, step: int) -> float:
-    """Return one number in 0..1 that all samples of a step share."""
-    return float(np.random.default_rng((seed, step)).random())
+def forward_uniform(seed: int, step: int, rank: int, part: int) -> float:
+    """
+    Return one number in 0..1 that all samples of a process's forward pass share.
+
+    `part` counts the accumulated batches of a step.
+    """
+    return float(np.random.default_rng((seed, step, rank, part)).random())
 
 
 def _mixed(seed: int, number: int, stream: int) -> int:

@@ -13,7 +13,7 @@ from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_training.stages.linear_codes import fit_codes
 from deltaworld_training.stages.losses import ELEMENTWISE
-from deltaworld_training.stages.noise import step_uniform
+from deltaworld_training.stages.noise import forward_uniform
 from deltaworld_training.stages.parts import Sizes
 from deltaworld_training.stages.stage import Initialisation, Stage
 
@@ -42,7 +42,8 @@ class TokenizerStage(Stage):
 
         loss: 'relative' is the squared error divided by that of copying the window's first
         frame; black: the window begins with a black frame, so that anchor tokens are learned
-        too; coordinate_stretch: patch coordinates are stretched by up to this, up or down.
+        too; coordinate_stretch: patch coordinates are stretched by up to this, up or down, by
+        one factor for each process and forward pass, as the release does.
         """
         super().__init__(**options)
         self.tokenizer: Any = self.learn('tokenizer', tokenizer, initialisation)
@@ -83,7 +84,9 @@ class TokenizerStage(Stage):
             black = self.tokenizer.black.float()
             features = torch.cat([black.expand_as(features[:, :1]), features], dim=1)
         if self.coordinate_stretch != 1.0:
-            share = 2.0 * step_uniform(self.seed, self.trainer.global_step) - 1.0
+            trainer = self.trainer
+            share = 2.0 * forward_uniform(
+                self.seed, trainer.global_step, trainer.global_rank, self._part[1]) - 1.0
             self.tokenizer.coordinate_scale = self.coordinate_stretch ** share
         predicted = reconstruct(self.tokenizer, features, self.previous).float()
         true = features[:, 1:]
