@@ -181,7 +181,7 @@ def test_more_candidates_never_fit_worse(files: dict[str, Path]) -> None:
 
 MEMORY = """
 import sys
-sys.path[:0] = ['test']
+sys.path[:0] = ['test', 'test/training']
 import torch
 torch.set_num_threads(1)
 from test_training_stages import fit
