@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -58,8 +60,7 @@ class ReplayNode(Node):
         self._bag = bag
         self._options = options
         self._publishers_by_topic: dict[str, Publisher] = {
-            topic: self.create_publisher(_TYPES[kind], self._name(topic, kind), _QUEUE)
-            for topic, kind in bag.topics.items()}
+            topic: self._publisher(topic, kind) for topic, kind in bag.topics.items()}
         self._clock_publisher: Publisher | None = (
             self.create_publisher(Clock, '/clock', 1) if options.clock else None)
         # Bag time and stamp of the first message, the stamp that it is given instead.
@@ -68,8 +69,7 @@ class ReplayNode(Node):
 
     def wait_for_subscribers(self) -> None:
         """Wait until enough nodes listen to an image; `UserError` when they do not in time."""
-        images = [self._publishers_by_topic[topic] for topic, kind in self._bag.topics.items()
-                  if kind != CAMERA_INFO]
+        images = [one for one, _ in self._images()]
         deadline = time.monotonic() + self._options.wait
         while (most := max(one.get_subscription_count() for one in images)) < \
                 self._options.subscribers:
@@ -79,6 +79,23 @@ class ReplayNode(Node):
                     f'{self._options.subscribers} subscribers after {self._options.wait:g} s')
             time.sleep(0.05)
         time.sleep(_SETTLE)
+
+    def unheard(self, seconds: float) -> str:
+        """Return a warning where nobody listens to an image within so many seconds, or nothing."""
+        images = [one for one, _ in self._images()]
+        if not images:
+            return ''
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(one.get_subscription_count() for one in images):
+                return ''
+            time.sleep(0.05)
+        one, kind = self._images()[0]
+        own = 'image/compressed' if kind == COMPRESSED else 'image'
+        transport = 'compressed' if kind == COMPRESSED else 'raw'
+        return (f'nobody subscribes to {", ".join(one.topic_name for one in images)}. A forecast '
+                f'node listens to it with: forecast_node --ros-args -p autostart:=true -p '
+                f'transport:={transport} -r {own}:={one.topic_name}')
 
     def play(self, advance: Callable[[], None]) -> None:
         """Publish every message once, each when it is due; `advance` is called for each."""
@@ -126,6 +143,19 @@ class ReplayNode(Node):
         images = max(1, self._bag.count // len(self._bag.topics) - 1)
         return (last_time - self._first_time) // images
 
+    def _images(self) -> list[tuple[Publisher, str]]:
+        return [(self._publishers_by_topic[topic], kind)
+                for topic, kind in self._bag.topics.items() if kind != CAMERA_INFO]
+
+    def _publisher(self, topic: str, kind: str) -> Publisher:
+        name = self._name(topic, kind)
+        try:
+            return self.create_publisher(_TYPES[kind], name, _QUEUE)
+        except InvalidTopicNameException as error:
+            option = '--camera-info-topic' if kind == CAMERA_INFO else '--image-topic'
+            raise UserError(f'{name} is no topic name of ROS 2 ({str(error).splitlines()[0]}); '
+                            f'give it another with {option}') from None
+
     def _name(self, topic: str, kind: str) -> str:
         options = self._options
         renamed = options.camera_info_topic if kind == CAMERA_INFO else options.image_topic
@@ -144,6 +174,8 @@ def replay(path: str | Path, options: ReplayOptions,
         try:
             if options.wait > 0:
                 node.wait_for_subscribers()
+            elif warning := node.unheard(2 * _SETTLE):
+                print(f'deltaworld: {warning}', file=sys.stderr)
             while rclpy.ok():
                 node.play(advance)
                 if not options.loop:

@@ -36,6 +36,7 @@ def node(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def client(node: Client) -> Iterator[Client]:
     """Give a client of the one node, which every test leaves without subscriptions."""
+    node.connect()   # another test may have left it with images of another frame_id
     yield node
     node.unsubscribe_leads()
 
@@ -131,7 +132,8 @@ def test_every_topic(client: Client) -> None:
     client.feed_until(lambda: infos and all(received.values()), 'all topics')
     for messages in (*received.values(), infos):
         messages.clear()
-    client.feed(frame_id='left_eye')   # another frame_id: the context restarts
+    # Another frame_id, once it lasts, restarts the context.
+    client.connect(lambda: client.image(frame_id='left_eye'))
     client.feed(5, frame_id='left_eye')
     stamp = client.stamp
     client.wait(lambda: all(
@@ -218,7 +220,8 @@ def test_one_output_for_each_input_to_every_kind_of_subscriber(client: Client) -
     assert [stamp_of_info(info) for info in client.infos] == sent
     values = client.fresh_diagnostics()
     assert values['images_dropped'] == '0' and values['messages_refused'] == '0'
-    assert values['images_accepted'] == values['images_received']
+    assert int(values['images_accepted']) + int(values['images_odd']) == \
+        int(values['images_received'])
 
 
 def test_a_late_joiner_gets_the_labels(client: Client) -> None:

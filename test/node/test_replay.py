@@ -183,6 +183,26 @@ def test_nobody_listens(listener: Listener, tmp_path: Path):
         'deltaworld: /camera/image has 0 of 1 subscribers after 0.5 s\n'
 
 
+def test_nobody_listens_without_waiting(listener: Listener, tmp_path: Path):
+    bag = write_drive(tmp_path / 'bag', FRAMES[:2], interval=0.05, compressed=True)
+    process = listener.replay(str(bag))
+    assert process.wait(40) == 0 and process.stderr is not None
+    [line] = process.stderr.read().splitlines()
+    assert line.startswith('deltaworld: nobody subscribes to /camera/image/compressed.')
+    assert '-p transport:=compressed -r image/compressed:=/camera/image/compressed' in line
+
+
+@pytest.mark.parametrize('topic', ['/camera/0/image', '/RGB Camera/image', '/my-cam/image'])
+def test_topics_that_ros_2_refuses_are_one_line(
+        listener: Listener, tmp_path: Path, topic: str):
+    from support.bags import image_message, write_bag
+    bag = write_bag(tmp_path / 'bag', [(topic, START, image_message(START, FRAMES[0]))])
+    process = listener.replay(str(bag))
+    assert process.wait(40) == 1 and process.stderr is not None
+    [line] = process.stderr.read().splitlines()
+    assert f'{topic} is no topic name of ROS 2' in line and '--image-topic' in line
+
+
 def test_stamps_are_rewritten_in_place(tmp_path: Path):
     bag = write_drive(tmp_path / 'bag', FRAMES[:2], focal_length=9.0)
     with CameraMessages(bag) as messages:
