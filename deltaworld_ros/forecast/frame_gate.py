@@ -74,8 +74,12 @@ class FrameGate:
         self._other: tuple[Hashable, int, int] | None = None
         self._reset_reason: Restart | None = None
 
-    def check(self, stamp_ns: int, source: Hashable) -> Verdict:
-        """Judge the next frame by its stamp (ns) and what must not change within a context."""
+    def check(self, stamp_ns: int, source: Hashable, *, again: bool = False) -> Verdict:
+        """
+        Judge the next frame by its stamp (ns) and what must not change within a context.
+
+        `again` lets the newest stamp pass once more: its frame could not be used.
+        """
         stream = self._stream
         if stream is None:
             return self._take(stamp_ns, source, Verdict(self._reset_reason))
@@ -85,7 +89,7 @@ class FrameGate:
         if source != stream.source:
             odd, restart = Odd.OTHER_SOURCE, Restart.SOURCE_CHANGED
             detail = f'from {stream.source} to {source}'
-        elif ahead == 0:
+        elif ahead == 0 and not again:
             return Verdict(odd=Odd.REPEATED)
         elif ahead < 0:
             odd, restart, detail = Odd.LATE, Restart.WENT_BACK, f'by {-ahead * 1e-9:.3f} s'

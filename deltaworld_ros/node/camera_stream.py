@@ -168,7 +168,8 @@ class CameraStream:
         self.statistics.received()
         stamp_ns = _nanoseconds(message.header)
         try:
-            verdict = self._gate.check(stamp_ns, _source_of(message))
+            failed = self.processor is not None and self.processor.failed_ns == stamp_ns
+            verdict = self._gate.check(stamp_ns, _source_of(message), again=failed)
             if verdict.odd and self.statistics.odd_lately < MAX_EXAMINED:
                 decode_image(message)   # one that is malformed, too, is refused for that
         except UserError as error:

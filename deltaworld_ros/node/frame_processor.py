@@ -39,6 +39,7 @@ class FrameProcessor:
                  log: ThrottledLog, *, fit: str, output_width: int) -> None:
         self.output_width = output_width
         self.abandoned = False
+        self.failed_ns: int | None = None   # stamp of the last frame that could not be used
         self.camera: Camera | None = None
         self.camera_problem = 'no camera_info has arrived'
         self.depth_scale: float | None = None
@@ -66,12 +67,14 @@ class FrameProcessor:
             try:
                 self._process(frame, context_only=frame is not chosen[-1])
             except UserError as error:
+                self.failed_ns = frame.stamp_ns
                 self._statistics.refused(clip(str(error)))
                 self._log.error(kind_of(error), f'image refused: {error}')
             # Whatever an engine, a driver or a full device raises must not end the node.
             except Exception as error:
                 if self.abandoned:
                     return
+                self.failed_ns = frame.stamp_ns
                 text = clip(f'{type(error).__name__}: {error}')
                 self._statistics.engine_failed(text)
                 self._log.error(kind_of(error), f'a frame could not be computed: {text}')

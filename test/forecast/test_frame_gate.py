@@ -138,3 +138,11 @@ def test_verdicts_name_figures_apart_from_reasons() -> None:
     gate.reset(Restart.REQUESTED)
     assert gate.check(EPOCH, 'rear').restart is Restart.REQUESTED
     assert gate.check(EPOCH + PERIOD, 'rear').restart is None
+
+
+def test_the_stamp_of_a_frame_that_failed_may_come_again() -> None:
+    gate = FrameGate(1.0)
+    gate.check(EPOCH, 'front')
+    assert gate.check(EPOCH, 'front').odd is Odd.REPEATED
+    assert gate.check(EPOCH, 'front', again=True).odd is None
+    assert gate.check(EPOCH - 1, 'front', again=True).odd is Odd.LATE
