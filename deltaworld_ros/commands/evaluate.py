@@ -24,7 +24,6 @@ from deltaworld_ros.commands.shared import (
     progress,
     write_json,
 )
-from deltaworld_ros.commands.train import run_training_command
 from deltaworld_ros.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,14 +36,6 @@ class Queries(str, Enum):
 
     KEPT = 'kept'
     FRESH = 'fresh'
-
-
-class Benchmark(str, Enum):
-    """The dense forecasting benchmarks of the paper."""
-
-    VSPW = 'vspw'
-    CITYSCAPES = 'cityscapes'
-    KITTI = 'kitti'
 
 
 def evaluate(
@@ -84,9 +75,6 @@ def evaluate(
     fail_under: Annotated[list[str] | None, typer.Option(
         help='NAME=NUMBER, such as skill=0.1: exit with 1 where the last lead is under it.',
     )] = None,
-    benchmark: Annotated[Benchmark | None, typer.Option(
-        help="SOURCE is this data set: the paper's benchmark on it (needs deltaworld_training).",
-    )] = None,
     json_path: JsonOption = None,
     json_lines: Annotated[Path | None, typer.Option(
         help='Write the scores of each forecast here, one JSON object a line.')] = None,
@@ -104,12 +92,6 @@ def evaluate(
     Example: deltaworld evaluate drive.mcap --json scores.json --report report
     Example: deltaworld evaluate drive.mcap --bundle runs/mine/street-lite0 --against street-lite0
     """
-    if benchmark:
-        run_training_command([
-            'benchmark', benchmark.value, *source, '--bundle', bundle, '--engine', engine,
-            '--threads', str(threads), '--seed', str(seed),
-            *(['--json', str(json_path)] if json_path else [])])
-        return
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.evaluate.bag_list import list_bags
     from deltaworld_ros.evaluate.drive import Options

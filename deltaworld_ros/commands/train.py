@@ -20,11 +20,6 @@ def train(context: typer.Context) -> None:
 
     Example: deltaworld train world --seed 0 --clips 20 --bag street_test
     """
-    run_training_command(context.args)
-
-
-def run_training_command(arguments: list[str]) -> None:
-    """Run a command of the training package; raise `UserError` where it is not installed."""
     installed = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name='train')
     remedy = 'install it from a checkout of this repository with: pip install ./training'
     if not installed:
@@ -33,4 +28,4 @@ def run_training_command(arguments: list[str]) -> None:
         command = next(iter(installed)).load()
     except ModuleNotFoundError as error:
         raise UserError(f'training needs the module {error.name}; {remedy}') from None
-    command(args=arguments, prog_name='deltaworld train')
+    command(args=context.args, prog_name='deltaworld train')
