@@ -129,7 +129,8 @@ def work(networks: Networks) -> dict[str, float]:
 def vit_bundle(networks: Networks, precision: Precision, folder: Path) -> Bundle:
     """Export the networks as `deltaworld convert` and `export` do."""
     head = Head(networks.segmentation, networks.sizes['segmentation'], CITYSCAPES)
-    manifest = converted_manifest(Converted(networks, {'random': head}, [], []), f'vit-{precision}')
+    converted = Converted(networks, {'random': head}, [], [])
+    manifest = converted_manifest(converted, f'vit-{precision}')
     noise = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
     side = (manifest.image_width, manifest.image_height)
     frames = np.stack([cv2.resize(frame, side) for frame in noise])
