@@ -236,7 +236,7 @@ def test_killed_run_and_two_nodes_equal_the_unbroken_one(recipe: Path, tokenized
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / 'predictor.safetensors').exists()
-    train(*command(recipe, killed)[2:], '--trainer.max_steps=40')
+    train(*command(recipe, killed)[2:], '--trainer.max_steps=40', '--data.pause=0.02')
     resumed, unbroken = metrics(killed, 'predictor'), metrics(whole, 'predictor')
     assert 7 <= min(resumed) and max(resumed) == 39
     assert all(unbroken[step] == loss for step, loss in resumed.items())
