@@ -158,8 +158,8 @@ def test_a_bundle_is_scored_in_every_way(one: TrueFutures):
     engine = load_engine(bundle, 'onnxruntime-cpu', 1)
     scores = bundle_scores(engine, bundle.manifest, [one], ['kept', 'fresh'])
     engine.close()
-    assert list(scores) == ['6 of 128, kept', '20 plain, kept', 'true tokens', '6 of 128, fresh',
-                            '20 plain, fresh', 'copy_last']
+    assert list(scores) == ['6 of 128, kept', '20 plain, kept', '6 of 128, fresh',
+                            '20 plain, fresh', 'true tokens', 'copy_last']
     assert scores['copy_last']['coverage'] == scores['copy_last']['precision'] == 0
     assert scores['copy_last']['best'] == pytest.approx(1.0)
     # The tokens of the true futures tell the turns apart; no forecast has less error.
