@@ -65,6 +65,11 @@ def export_again(
             'focal_length': old.focal_length * max(
                 width / old.image_width, height / old.image_height)}
     values |= {'name': f'{old.name}-{precision}', **changes}
+    if old.temperatures:
+        # Fitted at the old leads; between them they change little, and the last one holds beyond.
+        values['temperatures'] = np.interp(
+            values['stride'] * np.arange(values['steps'] + 1),
+            old.stride * np.arange(old.steps + 1), old.temperatures).tolist()
     try:
         manifest = Manifest(**values)
     except ValidationError as error:

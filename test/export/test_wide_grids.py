@@ -58,6 +58,7 @@ def test_the_manifest_tells_size_and_leads(exported: Bundle) -> None:
     assert (m.image_width, m.image_height) == (192, 96)
     assert (m.feature_columns, m.feature_rows) == (12, 6)
     assert (m.map_width, m.map_height) == (96, 48)
+    assert len(m.temperatures) == m.steps + 1
     assert (m.stride, m.leads) == (0.1, (0.1, 0.2, 0.3, 0.4))
     assert (m.num_samples, m.num_futures) == (32, 4)
 
