@@ -84,7 +84,7 @@ def test_published_maps_lie_on_the_picture(
     clips = [source.clip(index) for index in range(len(source))]
     features = torch.from_numpy(extractor.features(np.concatenate([c.frames for c in clips])))
     if cached:
-        store = build_store(tmp_path, source, 1, extractor, 50.0, workers=1)
+        store = build_store(tmp_path, source, 1, extractor, 50.0, 0, {})
         truth = {'labels': store.labels, 'depth': store.depth.astype(np.float32)}
     else:
         items = ClipItems(source, 50.0).__getitems__(range(len(source)))
