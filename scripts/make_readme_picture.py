@@ -16,7 +16,7 @@ from PIL import Image
 
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bundle import load_bundle
-from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.evaluate.evaluator import Evaluator
 from deltaworld_ros.evaluate.moments import Moment

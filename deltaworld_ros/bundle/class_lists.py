@@ -1,20 +1,22 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Names, colours and obstacle flags of the class lists that segmentation heads are trained on.
+Names, colours and roles of the class lists that segmentation heads are trained on.
 
-An obstacle is what a robot must not touch and what may move or be moved; walls, buildings and
-ground are not among them.
+Dynamic are people, animals and vehicles, and the small things that they move. Terrain and water
+are static: a robot must not enter them. The sky is traversable: nothing is there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.bundle.semantic_class import Role, SemanticClass
 from deltaworld_ros.errors import UserError
 
 
@@ -28,47 +30,45 @@ def voc_color(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-STREET = [
-    SemanticClass(name=name, color=color, obstacle=obstacle)
-    for name, color, obstacle in (
-        ('road', (110, 110, 118), False),
-        ('sidewalk', (214, 150, 190), False),
-        ('lane_marking', (250, 244, 200), False),
-        ('terrain', (166, 186, 110), False),
-        ('vegetation', (64, 128, 58), False),
-        ('building', (150, 108, 88), False),
-        ('sky', (120, 180, 230), False),
-        ('vehicle', (30, 70, 200), True),
-        ('pedestrian', (224, 40, 60), True),
-        ('pole', (240, 190, 40), True),
-    )
-]
+def _classes(rows: Sequence[tuple[str, tuple[int, int, int], Role]]) -> list[SemanticClass]:
+    return [SemanticClass(name=name, color=color, role=role) for name, color, role in rows]
+
+
+STREET = _classes([
+    ('road', (110, 110, 118), 'traversable'),
+    ('sidewalk', (214, 150, 190), 'traversable'),
+    ('lane_marking', (250, 244, 200), 'traversable'),
+    ('terrain', (166, 186, 110), 'static'),
+    ('vegetation', (64, 128, 58), 'static'),
+    ('building', (150, 108, 88), 'static'),
+    ('sky', (120, 180, 230), 'traversable'),
+    ('vehicle', (30, 70, 200), 'dynamic'),
+    ('pedestrian', (224, 40, 60), 'dynamic'),
+    ('pole', (240, 190, 40), 'static'),
+])
 
 # In the order of the train ids of https://github.com/mcordts/cityscapesScripts.
-CITYSCAPES = [
-    SemanticClass(name=name, color=color, obstacle=obstacle)
-    for name, color, obstacle in (
-        ('road', (128, 64, 128), False),
-        ('sidewalk', (244, 35, 232), False),
-        ('building', (70, 70, 70), False),
-        ('wall', (102, 102, 156), False),
-        ('fence', (190, 153, 153), False),
-        ('pole', (153, 153, 153), True),
-        ('traffic light', (250, 170, 30), True),
-        ('traffic sign', (220, 220, 0), True),
-        ('vegetation', (107, 142, 35), False),
-        ('terrain', (152, 251, 152), False),
-        ('sky', (70, 130, 180), False),
-        ('person', (220, 20, 60), True),
-        ('rider', (255, 0, 0), True),
-        ('car', (0, 0, 142), True),
-        ('truck', (0, 0, 70), True),
-        ('bus', (0, 60, 100), True),
-        ('train', (0, 80, 100), True),
-        ('motorcycle', (0, 0, 230), True),
-        ('bicycle', (119, 11, 32), True),
-    )
-]
+CITYSCAPES = _classes([
+    ('road', (128, 64, 128), 'traversable'),
+    ('sidewalk', (244, 35, 232), 'traversable'),
+    ('building', (70, 70, 70), 'static'),
+    ('wall', (102, 102, 156), 'static'),
+    ('fence', (190, 153, 153), 'static'),
+    ('pole', (153, 153, 153), 'static'),
+    ('traffic light', (250, 170, 30), 'static'),
+    ('traffic sign', (220, 220, 0), 'static'),
+    ('vegetation', (107, 142, 35), 'static'),
+    ('terrain', (152, 251, 152), 'static'),
+    ('sky', (70, 130, 180), 'traversable'),
+    ('person', (220, 20, 60), 'dynamic'),
+    ('rider', (255, 0, 0), 'dynamic'),
+    ('car', (0, 0, 142), 'dynamic'),
+    ('truck', (0, 0, 70), 'dynamic'),
+    ('bus', (0, 60, 100), 'dynamic'),
+    ('train', (0, 80, 100), 'dynamic'),
+    ('motorcycle', (0, 0, 230), 'dynamic'),
+    ('bicycle', (119, 11, 32), 'dynamic'),
+])
 
 # The numbers 1 to 124 of label_num_dic_final.json, which comes with VSPW and is also in
 # https://github.com/VIPSeg-Dataset/VIPSeg-Dataset (same labels, same authors). The data set has
@@ -88,27 +88,47 @@ washing_machine Microwave_oven fan curtain textiles clothes painting_or_poster m
 flower_pot_or_vase clock book tool blackboard tissue screen_or_television computer printer
 Mobile_phone keyboard other_electronic_product fruit food instrument train
 """.split()
-_VSPW_OBSTACLES = set("""
-ladder Playground_slide goal pillar pole sculpture parasol_or_umbrella tent roadblock car bus truck
-bicycle motorcycle wheeled_machine ship_or_boat raft airplane tyre traffic_light lamp person cat
-dog horse cattle other_animal toy ball_net skateboard ball cupboard_or_showcase_or_storage_rack
-box traveling_case_or_trolley_case basket bag_or_package trash_can cage barrel bed table_or_desk
-chair_or_seat bench sofa shelf bathtub commode other_machine refrigerator washing_machine
-flower_pot_or_vase train
+_VSPW_TRAVERSABLE = frozenset("""
+floor ground grass sand athletic_field road path crosswalk sky snowfield
+""".split())
+_VSPW_DYNAMIC = frozenset("""
+car bus truck bicycle motorcycle wheeled_machine ship_or_boat raft airplane person cat dog horse
+cattle other_animal toy skateboard ball traveling_case_or_trolley_case train
 """.split())
 VSPW = [
-    SemanticClass(name=name, color=voc_color(number), obstacle=name in _VSPW_OBSTACLES)
+    SemanticClass(
+        name=name, color=voc_color(number),
+        role='traversable' if name in _VSPW_TRAVERSABLE else
+        'dynamic' if name in _VSPW_DYNAMIC else 'static')
     for number, name in enumerate(_VSPW_NAMES, start=1)
 ]
 
 CLASS_LISTS = {'vspw': VSPW, 'cityscapes': CITYSCAPES, 'street': STREET}
+# A name that two lists share has one role.
+_ROLES: Mapping[str, Role] = {
+    entry.name: entry.role for entries in CLASS_LISTS.values() for entry in entries}
+
+
+def with_role(entry: Any) -> Any:
+    """
+    Give the values of a class as written today: up to 0.1.0 a flag `obstacle` stood for the role.
+
+    A name of the known lists gets the role that it has there. Of other names, what was an obstacle
+    is dynamic and all else is static, so that a robot does not enter what nobody called free.
+    """
+    if not isinstance(entry, dict) or 'role' in entry or not isinstance(
+            entry.get('obstacle'), bool):
+        return entry
+    values = {key: value for key, value in entry.items() if key != 'obstacle'}
+    role = 'dynamic' if entry['obstacle'] else 'static'
+    return {**values, 'role': _ROLES.get(str(entry.get('name')), role)}
 
 
 def class_list(wanted: str | None, count: int, head: str) -> list[SemanticClass]:
     """
     Give the classes of a head with `count` of them: a list by name, from a YAML file, or by count.
 
-    The file holds a list of names, or of mappings with name, color and obstacle. Raise
+    The file holds a list of names, or of mappings with name, color and role. Raise
     `UserError` where the list has another length, or where nothing tells the classes.
     """
     known = ', '.join(f'{name} ({len(entries)})' for name, entries in CLASS_LISTS.items())
@@ -128,12 +148,12 @@ def _read_classes(path: Path, known: str) -> list[SemanticClass]:
     try:
         data = yaml.safe_load(path.read_text(encoding='utf-8'))
         return [
-            SemanticClass(**entry) if isinstance(entry, dict) else
-            SemanticClass(name=entry, color=voc_color(number), obstacle=False)
+            SemanticClass(**with_role(entry)) if isinstance(entry, dict) else
+            SemanticClass(name=entry, color=voc_color(number), role=_ROLES.get(entry, 'static'))
             for number, entry in enumerate(data, start=1)]
     except OSError as error:
         raise UserError(f'classes {str(path)!r}: {error.strerror}; accepted: {known}, or a YAML '
                         'file') from None
     except (yaml.YAMLError, ValidationError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f'{path}: must be a YAML list of names, or of name, color and obstacle: '
+        raise UserError(f'{path}: must be a YAML list of names, or of name, color and role: '
                         f'{" ".join(str(error).split())[:200]}') from None

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from deltaworld_ros.bundle.class_lists import with_role
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 
 MANIFEST_NAME = 'bundle.yaml'
@@ -24,14 +26,6 @@ REQUIRED_FILES = (
 _LARGEST_MANIFEST = 1_000_000
 _FILE_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]*')
 _SHA256 = re.compile(r'[0-9a-f]{64}')
-
-
-class SemanticClass(BaseModel, extra='forbid', frozen=True):
-    """One class of the label maps; its id is its place in `Manifest.classes`."""
-
-    name: str
-    color: tuple[int, int, int]
-    obstacle: bool
 
 
 class Licence(BaseModel, extra='forbid', frozen=True):
@@ -116,6 +110,9 @@ def read_manifest(path: Path) -> Manifest:
         raise UserError(f'{path}: not plain YAML: {_one_line(error)}') from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError(f'{path}: must hold a mapping of names to values')
+    classes = data.get('classes')
+    if isinstance(classes, list):
+        data = {**data, 'classes': [with_role(entry) for entry in classes]}
     try:
         manifest = Manifest(**data)
     except ValidationError as error:

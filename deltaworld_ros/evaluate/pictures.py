@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.evaluate.moments import Moment
 from deltaworld_ros.forecast.view import color_depth, color_labels
 

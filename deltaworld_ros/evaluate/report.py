@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from deltaworld_ros import __version__
-from deltaworld_ros.bundle.manifest import Manifest, SemanticClass
+from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS, Moment
 from deltaworld_ros.evaluate.pairs import UNLABELLED

@@ -65,7 +65,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         'futures': m.num_futures,
         'depth': f'{m.depth_minimum:g} to {m.depth_maximum:g} m at a focal length of '
                  f'{m.focal_length:g} px',
-        'classes': [entry.name + (' (obstacle)' if entry.obstacle else '') for entry in m.classes],
+        'classes': [f'{entry.name} ({entry.role})' for entry in m.classes],
         'training_data': m.training_data,
         'sources': m.sources,
         'licences': [f'{entry.component}: {entry.name} ({entry.source})' for entry in m.licences],

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from deltaworld_ros.bundle.class_lists import class_list
-from deltaworld_ros.bundle.manifest import SemanticClass, sha256_of
+from deltaworld_ros.bundle.manifest import sha256_of
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import Sizes, load_part, patch_world_sizes
 from deltaworld_ros.export.checkpoints import WEIGHT_FILES, Checkpoint, read_checkpoint

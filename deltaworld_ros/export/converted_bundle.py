@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
+from deltaworld_ros.bundle.class_lists import with_role
 from deltaworld_ros.bundle.load import Bundle
-from deltaworld_ros.bundle.manifest import Licence, Manifest, SemanticClass
+from deltaworld_ros.bundle.manifest import Licence, Manifest
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import load_part
 from deltaworld_ros.export.checkpoints import read_checkpoint, read_metadata
@@ -170,7 +172,7 @@ def head_file(name: str) -> str:
 def _save_head(path: Path, head: Head) -> None:
     tensors = {f'segmentation.{name}': value.contiguous()
                for name, value in head.module.state_dict().items()}
-    classes = [{'name': one.name, 'color': list(one.color), 'obstacle': one.obstacle}
+    classes = [{'name': one.name, 'color': list(one.color), 'role': one.role}
                for one in head.classes]
     save_file(tensors, path, metadata={
         'sizes': json.dumps({'segmentation': head.sizes}), 'classes': json.dumps(classes)})
@@ -178,6 +180,7 @@ def _save_head(path: Path, head: Head) -> None:
 
 def _head_classes(path: Path) -> list[SemanticClass]:
     try:
-        return [SemanticClass(**entry) for entry in json.loads(read_metadata(path)['classes'])]
+        return [SemanticClass(**with_role(entry))
+                for entry in json.loads(read_metadata(path)['classes'])]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f'{path}: no class list: {" ".join(str(error).split())[:200]}') from None

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.forecast.forecaster import Forecast
 

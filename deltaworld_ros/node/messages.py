@@ -99,13 +99,13 @@ def camera_info_message(
 
 
 def label_info_message(manifest: Manifest) -> String:
-    """List the classes: id, name, colour (RGB) and whether it is an obstacle, as JSON."""
+    """List the classes: id, name, colour (RGB) and role, as JSON."""
     return String(data=json.dumps({
         'bundle': manifest.name,
         'unlabelled': UNLABELLED,
         'classes': [
             {'id': number, 'name': entry.name, 'color': list(entry.color),
-             'obstacle': entry.obstacle}
+             'role': entry.role}
             for number, entry in enumerate(manifest.classes)],
     }))
 

@@ -44,7 +44,7 @@ def test_sound_bundle(tiny_bundle: Path) -> None:
     m = bundle.manifest
     assert m.leads == (0.2, 0.4, 0.6)
     assert m.num_patches == m.feature_rows * m.feature_columns
-    assert m.classes[3].name == 'vehicle' and m.classes[3].obstacle
+    assert m.classes[3].name == 'vehicle' and m.classes[3].role == 'dynamic'
     assert m.classes[0].color == (128, 64, 128)
     assert bundle.file('observe.onnx').is_file()
     with pytest.raises(UserError, match='no file'):
@@ -194,15 +194,31 @@ def test_aliases_do_not_explode(folder: Path) -> None:
     ('selection_dimensions', 10_000, 'selection_dimensions: must be at most token_size (12)'),
     ('num_futures', 33, 'num_futures: must be at most num_samples (32)'),
     ('classes', [], 'classes: must be 1 to 255'),
-    ('classes', [{'name': 'a', 'color': [0, 0, 256], 'obstacle': True}], "color of 'a'"),
-    ('classes', [{'name': 'a', 'color': [0, 0], 'obstacle': True}], 'classes.0.color'),
-    ('classes', 2 * [{'name': 'a', 'color': [0, 0, 1], 'obstacle': True}], 'same name'),
+    ('classes', [{'name': 'a', 'color': [0, 0, 256], 'role': 'static'}], "color of 'a'"),
+    ('classes', [{'name': 'a', 'color': [0, 0], 'role': 'static'}], 'classes.0.color'),
+    ('classes', [{'name': 'a', 'color': [0, 0, 1], 'role': 'soft'}], 'classes.0.role'),
+    ('classes', [{'name': 'a', 'color': [0, 0, 1], 'obstacle': 'no'}], 'classes.0.'),
+    ('classes', [3], 'classes.0'),
+    ('classes', 2 * [{'name': 'a', 'color': [0, 0, 1], 'role': 'static'}], 'same name'),
     ('licences', [{'name': 'MIT'}], 'licences.0.component'),
     ('files', ['observe.onnx'], 'files'),
 ])
 def test_bad_value(folder: Path, key: str, value: object, says: str) -> None:
     edit(folder, lambda data: data.update({key: value}))
     assert says in refusal(folder)
+
+
+def test_classes_of_older_bundles_get_roles(folder: Path) -> None:
+    """Up to 0.1.0 a class had a flag; where its name is known, the list tells its role."""
+    flags = {'road': False, 'building': False, 'pole': True, 'person': True,
+             'gate': False, 'drone': True}
+    edit(folder, lambda data: data.update(classes=[
+        {'name': name, 'color': [number, 0, 0], 'obstacle': flag}
+        for number, (name, flag) in enumerate(flags.items())]))
+    classes = load_bundle(folder).manifest.classes
+    assert {entry.name: entry.role for entry in classes} == {
+        'road': 'traversable', 'building': 'static', 'pole': 'static', 'person': 'dynamic',
+        'gate': 'static', 'drone': 'dynamic'}
 
 
 def test_missing_keys_are_counted(folder: Path) -> None:

@@ -190,7 +190,7 @@ def test_benchmark(run, tiny_bundle, tmp_path):
 def test_bundle_info(run, tiny_bundle, tmp_path):
     code, printed, _ = run('bundle', 'info', tiny_bundle, '--json', tmp_path / 'info.json')
     assert code == 0
-    assert 'vehicle (obstacle)' in printed and 'Apache-2.0' in printed
+    assert 'vehicle (dynamic)' in printed and 'Apache-2.0' in printed
     assert json.loads((tmp_path / 'info.json').read_text())['name'] == 'tiny'
 
 

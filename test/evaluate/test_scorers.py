@@ -23,8 +23,9 @@ from deltaworld_ros.evaluate.scorers.segmentation import (
 )
 from deltaworld_ros.evaluate.scorers.weights import WeightScorer
 
-CLASSES = [SemanticClass(name=name, color=(1, 2, 3), obstacle=obstacle) for name, obstacle in (
-    ('road', False), ('car', True), ('truck', True), ('pedestrian', True), ('sky', False))]
+CLASSES = [SemanticClass(name=name, color=(1, 2, 3), role=role) for name, role in (
+    ('road', 'traversable'), ('car', 'dynamic'), ('truck', 'dynamic'), ('pedestrian', 'dynamic'),
+    ('sky', 'traversable'))]
 
 
 def total(scorer, pairs) -> dict:

@@ -216,7 +216,7 @@ def test_class_lists() -> None:
     for entries in (VSPW, CITYSCAPES, STREET):
         assert len({one.name for one in entries}) == len({one.color for one in entries}) \
             == len(entries)
-        assert 0 < sum(one.obstacle for one in entries) < len(entries)
+        assert {one.role for one in entries} == {'traversable', 'static', 'dynamic'}
     numbers = {1: 'wall', 19: 'road', 29: 'sky', 49: 'car', 61: 'person', 124: 'train'}
     assert {number: VSPW[number - 1].name for number in numbers} == numbers
     with pytest.raises(UserError, match='has 21 classes, no known list'):
@@ -224,7 +224,7 @@ def test_class_lists() -> None:
 
 
 @pytest.mark.parametrize('text, says', [
-    ('[a, b]', ''), ('- {name: a, color: [1, 2, 3], obstacle: true}\n- b', ''),
+    ('[a, b]', ''), ('- {name: a, color: [1, 2, 3], role: static}\n- b', ''),
     ('[a]', 'has 2 classes, the list'), ('3', 'must be a YAML list'), ('[a, [b]]', 'must be'),
     ('a: [', 'must be a YAML list'), ('[a, {name: b}]', 'must be a YAML list')])
 def test_classes_of_a_file(tmp_path: Path, text: str, says: str) -> None:

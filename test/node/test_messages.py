@@ -76,7 +76,7 @@ def test_label_info(tiny_bundle: Path) -> None:
     facts = json.loads(label_info_message(load_bundle(tiny_bundle).manifest).data)
     assert facts['bundle'] == 'tiny' and facts['unlabelled'] == 255
     assert facts['classes'][3] == {
-        'id': 3, 'name': 'vehicle', 'color': [0, 0, 142], 'obstacle': True}
+        'id': 3, 'name': 'vehicle', 'color': [0, 0, 142], 'role': 'dynamic'}
 
 
 def test_vision_label_info(tiny_bundle: Path) -> None:

@@ -230,7 +230,8 @@ def test_a_late_joiner_gets_the_labels(client: Client) -> None:
     client.wait(lambda: labels, 'the labels')
     classes = json.loads(labels[0].data)['classes']
     assert [entry['name'] for entry in classes] == ['road', 'vegetation', 'sky', 'vehicle']
-    assert [entry['obstacle'] for entry in classes] == [False, False, False, True]
+    assert [entry['role'] for entry in classes] == [
+        'traversable', 'static', 'traversable', 'dynamic']
 
 
 def test_only_the_present_until_the_context_is_full(client: Client) -> None:

@@ -29,10 +29,10 @@ from deltaworld_ros.bundle import Licence, Manifest, SemanticClass, write_manife
 
 PATCH = 16
 CLASSES = (
-    SemanticClass(name='road', color=(128, 64, 128), obstacle=False),
-    SemanticClass(name='vegetation', color=(107, 142, 35), obstacle=False),
-    SemanticClass(name='sky', color=(70, 130, 180), obstacle=False),
-    SemanticClass(name='vehicle', color=(0, 0, 142), obstacle=True),
+    SemanticClass(name='road', color=(128, 64, 128), role='traversable'),
+    SemanticClass(name='vegetation', color=(107, 142, 35), role='static'),
+    SemanticClass(name='sky', color=(70, 130, 180), role='traversable'),
+    SemanticClass(name='vehicle', color=(0, 0, 142), role='dynamic'),
 )
 Array = NDArray[Any]
 

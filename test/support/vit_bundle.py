@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from deltaworld_ros.bundle import Bundle, load_bundle
-from deltaworld_ros.bundle.manifest import Manifest, SemanticClass
+from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.export.convert import fit_to_size
 from deltaworld_ros.export.precision import Precision
 from deltaworld_ros.export.write_bundle import export_bundle
@@ -89,7 +90,7 @@ def vit_manifest(networks: Networks, steps: int = STEPS) -> Manifest:
     """Describe the networks."""
     size = networks.sizes['backbone']['size']
     rows, columns = networks.sizes['tokenizer']['grid']
-    classes = [SemanticClass(name=f'colour {index}', color=(index, 0, 0), obstacle=False)
+    classes = [SemanticClass(name=f'colour {index}', color=(index, 0, 0), role='static')
                for index in range(CLASSES)]
     return Manifest(
         format=1, name='vit', description='Random networks.',

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.evaluate.pairs import Pair
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
 
@@ -28,7 +28,7 @@ class ObstacleScorer:
 
     def __init__(self, classes: Sequence[SemanticClass], maximum: float) -> None:
         self._obstacles = np.zeros(256, bool)
-        self._obstacles[:len(classes)] = [entry.obstacle for entry in classes]
+        self._obstacles[:len(classes)] = [entry.role == 'dynamic' for entry in classes]
         self._num_classes, self._maximum = len(classes), maximum
 
     def measure(self, pair: Pair) -> Sums:

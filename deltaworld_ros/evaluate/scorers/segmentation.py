@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deltaworld_ros.bundle.manifest import SemanticClass
+from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.evaluate.pairs import Pair
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
 
@@ -35,7 +35,7 @@ class SegmentationScorer:
         self._names = [entry.name for entry in classes]
         groups = {
             'vehicle': [entry.name.lower() in VEHICLES for entry in classes],
-            'obstacle': [entry.obstacle for entry in classes]}
+            'obstacle': [entry.role == 'dynamic' for entry in classes]}
         self._groups = {name: np.array(members) for name, members in groups.items()
                         if any(members)}
 
