@@ -109,7 +109,7 @@ def main() -> None:
     fit = ImageFit(width, height, m.image_width, m.image_height)
     camera = np.array([[fx, 0, cx], [0, fy, horizon], [0, 0, 1.0]])
     seen = fit.intrinsics(camera)
-    scale = depth_scale(m, seen[0, 0])
+    scale = depth_scale(m, seen)
     to_map = resize_matrix(m.map_width / m.image_width, m.map_height / m.image_height) @ seen
     below = (np.arange(m.map_height) - to_map[1, 2]) / to_map[1, 1]
     forecaster = Forecaster(load_engine(bundle, threads=1), m)

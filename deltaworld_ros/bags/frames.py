@@ -18,6 +18,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
 from deltaworld_ros.camera.image_decoding import decode_image
+from deltaworld_ros.camera.intrinsics import Camera, read_camera
 from deltaworld_ros.errors import UserError
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -35,15 +36,15 @@ class Frame:
     """
     One image of a bag: RGB (h,w,3) uint8 and its header stamp in ns.
 
-    `intrinsics` is the 3x3 camera matrix for images of `intrinsics_size` (width, height), None
-    where the camera is not calibrated; so are `labels` and `depth` without ground truth.
+    `intrinsics` is the 3x3 camera matrix of this image, None where it is not known for the reason
+    in `camera_problem`; `labels` and `depth` are None without ground truth.
     """
 
     stamp: int
     image: np.ndarray
     frame_id: str
     intrinsics: np.ndarray | None = None
-    intrinsics_size: tuple[int, int] = (0, 0)
+    camera_problem: str = ''
     labels: np.ndarray | None = None
     depth: np.ndarray | None = None
 
@@ -77,14 +78,16 @@ class BagFrames:
     Topics that are not given are found: the one colour image, the camera_info beside it, and
     ground truth on topics whose last name is `label` or `depth`. `count` is the number of images;
     `unreadable` counts images that could not be decoded, the first reason is in `problem`.
+    `rectified` is `read_camera`'s.
     """
 
     def __init__(self, path: str | Path, *, image: str | None = None,
                  camera_info: str | None = None, labels: str | None = None,
-                 depth: str | None = None) -> None:
+                 depth: str | None = None, rectified: str = 'auto') -> None:
         self.path = Path(path)
         self.unreadable = 0
         self.problem = ''
+        self._rectified = rectified
         self._reader = open_reader(self.path)
         try:
             self._labels = self._ground_truth(labels, _LABEL_NAMES)
@@ -94,10 +97,10 @@ class BagFrames:
             self.count = self._image.msgcount
             if not self.count:
                 raise UserError(f'{self.path}: topic {self._image.topic} has no messages')
-            self._intrinsics: np.ndarray | None = None
-            self._intrinsics_size = (0, 0)
+            self._camera: Camera | None = None
+            self._camera_problem = 'no camera_info'
             if self._camera_info:
-                self._take_intrinsics(self._first_message(self._camera_info))
+                self._take_camera(self._first_message(self._camera_info))
         except BaseException:
             self._reader.close()
             raise
@@ -156,12 +159,13 @@ class BagFrames:
     def _frame(self, stamp: int, entry: _Waiting) -> Iterator[Frame]:
         """Decode what arrived for one stamp; nothing where its image is missing or unreadable."""
         if 'camera_info' in entry.others:
-            self._take_intrinsics(entry.others['camera_info'])
+            self._take_camera(entry.others['camera_info'])
         if entry.message is None:
             return
         try:
-            frame = Frame(stamp, decode_image(entry.message).rgb, entry.message.header.frame_id,
-                          self._intrinsics, self._intrinsics_size)
+            image = decode_image(entry.message)
+            frame = Frame(stamp, image.rgb, entry.message.header.frame_id,
+                          *self._intrinsics(image.width, image.height))
             if 'labels' in entry.others:
                 frame.labels = decode_labels(entry.others['labels'])
             if 'depth' in entry.others:
@@ -247,17 +251,22 @@ class BagFrames:
             return beside
         return next(iter(infos.values()))
 
-    def _take_intrinsics(self, message: Any) -> None:
+    def _take_camera(self, message: Any) -> None:
         """Remember a camera_info; one that is not calibrated makes the camera unknown."""
-        self._intrinsics, self._intrinsics_size = None, (0, 0)
+        self._camera = None
         if message is None:
             return
-        # ROS 1 spells the field with a capital letter.
-        values = message.k if hasattr(message, 'k') else message.K
-        matrix = np.asarray(values, np.float64).reshape(3, 3)
-        if np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0:
-            self._intrinsics = matrix
-            self._intrinsics_size = (int(message.width), int(message.height))
+        try:
+            self._camera = read_camera(message, self._image.topic, self._rectified)
+        except UserError as error:
+            self._camera_problem = str(error)
+
+    def _intrinsics(self, width: int, height: int) -> tuple[np.ndarray | None, str]:
+        """Return the camera matrix of an image of this size, or None and why not."""
+        if self._camera is None:
+            return None, self._camera_problem
+        problem = self._camera.size_problem(width, height)
+        return (None, problem) if problem else (self._camera.pinhole, '')
 
 
 def stamp_of(message: Any) -> int:

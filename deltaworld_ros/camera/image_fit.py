@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deltaworld_ros.camera.choices import FITS
 from deltaworld_ros.errors import UserError
-
-MODES = ('crop', 'squash')
 
 
 class ImageFit:
@@ -25,8 +24,8 @@ class ImageFit:
 
     def __init__(self, source_width: int, source_height: int,
                  target_width: int, target_height: int, mode: str = 'crop') -> None:
-        if mode not in MODES:
-            raise UserError(f'fit {mode!r}: must be one of {", ".join(MODES)}')
+        if mode not in FITS:
+            raise UserError(f'fit {mode!r}: must be one of {", ".join(FITS)}')
         if min(source_width, source_height, target_width, target_height) < 1:
             raise UserError(f'image of {source_width}x{source_height} pixels: must not be empty')
         self.source_width, self.source_height = source_width, source_height

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from deltaworld_ros.camera.choices import Fit, Rectified
 from deltaworld_ros.commands.shared import (
     BundleOption,
     EngineOption,
+    FitOption,
     FuturesOption,
     JsonOption,
+    RectifiedOption,
     SamplesOption,
     ThreadsOption,
     make_folders,
@@ -55,6 +58,8 @@ def evaluate(
         help='Topic of true depth (32FC1 metres or 16UC1 millimetres).')] = None,
     odometry: Annotated[str | None, typer.Option(
         help='Odometry topic of the ego-motion baseline.')] = None,
+    fit: FitOption = Fit.CROP,
+    rectified: RectifiedOption = Rectified.AUTO,
     samples: SamplesOption = None,
     futures: FuturesOption = None,
     queries: Annotated[Queries | None, typer.Option(
@@ -114,11 +119,13 @@ def evaluate(
     options = Options(
         num_samples=samples, num_futures=futures, seed=seed, every=every,
         max_forecasts=max_forecasts, queries=queries.value if queries else None,
-        start=start, end=end, horizon=horizon, odometry=odometry)
+        start=start, end=end, horizon=horizon, odometry=odometry,
+        fit=fit.value)
     setup = WorkerSetup(
         bundle, engine, threads,
         {'image': image, 'camera_info': camera_info, 'labels': labels, 'depth': depth},
-        options, SLIDER_MOMENTS if report_file else 0, str(write_bag) if write_bag else None)
+        options, SLIDER_MOMENTS if report_file else 0, str(write_bag) if write_bag else None,
+        rectified.value)
     scored = _score(setup, bags, jobs, ray)
     result = pooled_result(manifest, options, scored)
     for problem in problems(scored):

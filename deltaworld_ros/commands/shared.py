@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from deltaworld_ros.camera.choices import Fit, Rectified
 from deltaworld_ros.errors import UserError
 
 BundleOption = Annotated[str, typer.Option(help='Name of a shipped bundle, or a bundle folder.')]
@@ -23,6 +24,11 @@ SamplesOption = Annotated[int | None, typer.Option(
     min=1, help="Futures to sample; default: the bundle's number.")]
 FuturesOption = Annotated[int | None, typer.Option(
     min=1, help="Futures to choose and decode; default: the bundle's number.")]
+FitOption = Annotated[Fit, typer.Option(
+    help='crop keeps the aspect and cuts what stands out, squash keeps the whole frame.')]
+RectifiedOption = Annotated[Rectified, typer.Option(
+    help='true: P of camera_info describes the images, false: K; auto: P where the last name of '
+         'the image topic has _rect in it, or K is empty.')]
 JsonOption = Annotated[Path | None, typer.Option('--json', help='Write the figures here.')]
 BagArgument = Annotated[Path, typer.Argument(
     help='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.')]

@@ -43,7 +43,7 @@ class Options:
     of each context, so that bundles with contexts of other lengths are compared on the same
     moments. `horizon` (s) rolls forecasts on beyond the bundle's last lead. `odometry` names the
     topic of the ego-motion baseline; one that is alone is found. Images from `start` to `end` are
-    read, in seconds after the first one.
+    read, in seconds after the first one. `fit` is how images are fitted to the bundle's size.
     """
 
     num_samples: int | None = None
@@ -57,6 +57,7 @@ class Options:
     settle: float = 0.0
     horizon: float | None = None
     odometry: str | None = None
+    fit: str = 'crop'
 
     def __post_init__(self) -> None:
         """Refuse an empty part of the recording."""
@@ -221,14 +222,6 @@ class Drive:
                              'the ego-motion baseline takes for standing still')
         return Motion(*(known or (0.0, 0.0)))
 
-    def _map_intrinsics(self, fit: ImageFit, frame: Frame) -> np.ndarray | None:
-        """Return the camera matrix of the maps, None where the camera is not known."""
-        if frame.intrinsics is None or \
-                frame.intrinsics_size != (fit.source_width, fit.source_height):
-            return None
-        m = self._manifest
-        return fit.intrinsics(frame.intrinsics, m.map_width, m.map_height)
-
     def _flow(self, stamp: int, image: np.ndarray) -> ConstantFlow | None:
         """Return the motion since about one stride ago; over less time it is less exact."""
         if not self._recent:
@@ -244,31 +237,28 @@ class Drive:
 
     def _fit(self, frame: Frame) -> ImageFit:
         height, width = frame.image.shape[:2]
-        return ImageFit(width, height, self._manifest.image_width, self._manifest.image_height)
+        return ImageFit(width, height, self._manifest.image_width, self._manifest.image_height,
+                        self._options.fit)
 
     def _seen(self, fit: ImageFit, frame: Frame, image: np.ndarray, seconds: float) -> Seen:
-        scale = self._scale(fit, frame)
+        scale, intrinsics = self._camera(fit, frame)
         self.report.scales.add(scale)
         return Seen(
-            seconds, self._clip, scale, frame.frame_id, self._map_intrinsics(fit, frame), image,
+            seconds, self._clip, scale, frame.frame_id, intrinsics, image,
             self._engine.features_to_host(self.forecaster.features),
             self._truth_map('labels', fit, frame.labels, UNLABELLED),
             self._truth_map('depth', fit, frame.depth, np.nan))
 
-    def _scale(self, fit: ImageFit, frame: Frame) -> float:
-        """Return what turns the heads' depth into metres of the camera, 1 where it is unknown."""
-        path = self.report.path
-        self.report.scaled &= self._map_intrinsics(fit, frame) is not None
+    def _camera(self, fit: ImageFit, frame: Frame) -> tuple[float, np.ndarray | None]:
+        """Return what turns depth into metres and the maps' matrix; 1 and None where unknown."""
         if frame.intrinsics is None:
-            self.report.tell(f'{path}: no calibrated camera_info, depth is not scaled')
-            return 1.0
-        if frame.intrinsics_size != (fit.source_width, fit.source_height):
-            width, height = frame.intrinsics_size
+            self.report.scaled = False
             self.report.tell(
-                f'{path}: camera_info is for {width}x{height} pixels, images have '
-                f'{fit.source_width}x{fit.source_height}: depth is not scaled')
-            return 1.0
-        return depth_scale(self._manifest, fit.intrinsics(frame.intrinsics)[0, 0])
+                f'{self.report.path}: depth is not scaled: {frame.camera_problem}')
+            return 1.0, None
+        m = self._manifest
+        return (depth_scale(m, fit.intrinsics(frame.intrinsics)),
+                fit.intrinsics(frame.intrinsics, m.map_width, m.map_height))
 
     def _truth_map(self, role: str, fit: ImageFit, truth: np.ndarray | None,
                    unknown: float) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from deltaworld_ros.evaluate.forecast_bag import ForecastBag
 @dataclass(frozen=True)
 class WorkerSetup:
     """
-    What every worker needs to know; `topics` are those that `BagFrames` is told.
+    What every worker needs to know; `topics` and `rectified` are what `BagFrames` is told.
 
     `write_bag` is a folder for a bag of forecasts of each recording.
     """
@@ -35,6 +35,7 @@ class WorkerSetup:
     options: Options = field(default_factory=Options)
     moments: int = 0
     write_bag: str | None = None
+    rectified: str = 'auto'
 
 
 class BagWorker:
@@ -56,7 +57,7 @@ class BagWorker:
         `progress` is called with the number of its images, then with None for each of them.
         """
         try:
-            with local_copy(source) as path, BagFrames(path, **self._setup.topics) as bag, \
+            with local_copy(source) as path, self._open(path) as bag, \
                     self._forecast_bag(source) as forecasts:
                 progress(bag.count)
                 scores = self._evaluator.run(bag, lambda: progress(None), forecasts)
@@ -66,6 +67,9 @@ class BagWorker:
             failed = BagScores(DriveReport(source, {}), {})
             failed.error = str(error)
             return failed
+
+    def _open(self, path: Path) -> BagFrames:
+        return BagFrames(path, rectified=self._setup.rectified, **self._setup.topics)
 
     def _forecast_bag(self, source: str) -> AbstractContextManager[ForecastBag | None]:
         folder = self._setup.write_bag

@@ -195,7 +195,9 @@ class CameraStream:
         if self.processor is None:
             return
         try:
-            self.processor.camera = read_camera(message)
+            self.processor.camera = read_camera(
+                message, self._images.topic if self._images else '',
+                parameter(self._node, 'rectified'))
         except UserError as error:
             self.processor.camera = None
             self.processor.camera_problem = clip(str(error))

@@ -89,7 +89,7 @@ class FrameProcessor:
         fitted = fit.apply(image.rgb)
         camera = self._fitting_camera(image)
         self.depth_scale = None if camera is None else depth_scale(
-            manifest, float((to_input @ camera.intrinsics)[0, 0]))
+            manifest, to_input @ camera.pinhole)
         decoded = time.perf_counter()
 
         self._observe(frame, image, fitted, context_only)
@@ -155,10 +155,9 @@ class FrameProcessor:
         camera = self.camera
         if camera is None:
             return None
-        if (camera.width, camera.height) != (image.width, image.height):
-            self.camera_problem = (
-                f'camera_info is for images of {camera.width}x{camera.height}, the image is '
-                f'{image.width}x{image.height}')
+        problem = camera.size_problem(image.width, image.height)
+        if problem:
+            self.camera_problem = problem
             self._log.error('camera_info of another size', self.camera_problem)
             return None
         return camera

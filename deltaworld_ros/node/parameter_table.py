@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deltaworld_ros.camera.choices import FITS, RECTIFIED
 from deltaworld_ros.engine.select import engine_names
 from deltaworld_ros.errors import UserError
 
@@ -81,7 +82,12 @@ PARAMETERS = (
         'fit', 'crop',
         'How a frame is fitted to the size that the bundle expects: crop keeps the aspect and '
         'cuts what stands out, squash keeps the whole frame.',
-        choices=('crop', 'squash')),
+        choices=FITS),
+    ParameterRow(
+        'rectified', 'auto',
+        'Whether the images are rectified, so that P of camera_info describes them and not K; '
+        'auto: where the last name of their topic has `_rect` in it, or K is empty.',
+        choices=RECTIFIED),
     ParameterRow(
         'output_width', 320,
         'Width of the published maps in pixels; the height follows from the aspect of the maps.',

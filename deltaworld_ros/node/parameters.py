@@ -23,6 +23,10 @@ def declare_parameters(node: Node) -> None:
     for row in PARAMETERS:
         # Without type and range at first: rclpy would refuse a value in words of its own.
         node.declare_parameter(row.name, row.default, ParameterDescriptor(dynamic_typing=True))
+        value = parameter(node, row.name)
+        # `-p rectified:=true` arrives as a bool, and YAML has no way around the quotes.
+        if isinstance(value, bool) and str(value).lower() in row.choices:
+            node.set_parameters([Parameter(row.name, value=str(value).lower())])
         row.check(parameter(node, row.name))
         node.set_descriptor(row.name, _descriptor(row))
 

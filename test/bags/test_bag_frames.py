@@ -33,7 +33,6 @@ def test_images_of_any_storage_and_transport(tmp_path: Path, storage: str, compr
         assert bag.count == 8
         frames = list(bag)
     assert {focal_length(frame) for frame in frames} == {15.0}
-    assert {frame.intrinsics_size for frame in frames} == {(20, 12)}
     np.testing.assert_array_equal([frame.image for frame in frames], FRAMES)
     assert [frame.stamp for frame in frames] == [START + i * 100_000_000 for i in range(8)]
     assert {frame.frame_id for frame in frames} == {'camera'}
@@ -179,7 +178,39 @@ def test_unreadable_images_are_counted_and_passed_over(tmp_path: Path):
 def test_intrinsics_that_are_not_calibrated_are_none(tmp_path: Path):
     path = write_drive(tmp_path / 'bag', FRAMES, focal_length=0.0)
     with BagFrames(path) as bag:
-        assert {frame.intrinsics is None for frame in bag} == {True}
+        assert {(frame.intrinsics is None, frame.camera_problem[:41]) for frame in bag} == {
+            (True, 'camera_info: the focal lengths in K are 0')}
+
+
+@pytest.mark.parametrize(('topic', 'rectified', 'expected'), [
+    ('/camera/image', 'auto', 15.0), ('/camera/image_rect', 'auto', 12.0),
+    ('/camera/image', 'true', 12.0), ('/camera/image_rect', 'false', 15.0),
+])
+def test_rectified_images_have_the_intrinsics_of_p(
+        tmp_path: Path, topic: str, rectified: str, expected: float):
+    info = camera_info_message(START, 20, 12, 15.0)
+    info.p[[0, 5]] = 12.0
+    path = write_bag(tmp_path / 'bag', [
+        ('/camera/camera_info', START, info), (topic, START, image_message(START, FRAMES[0]))])
+    with BagFrames(path, rectified=rectified) as bag:
+        assert [focal_length(frame) for frame in bag] == [expected]
+
+
+def test_region_of_interest_and_binning_of_a_bag(tmp_path: Path):
+    info = camera_info_message(START, 100, 60, 50.0)
+    info.roi.width, info.roi.height, info.roi.x_offset, info.roi.y_offset = 40, 24, 30, 18
+    info.binning_x = info.binning_y = 2
+    path = write_bag(tmp_path / 'bag', [
+        ('/camera/camera_info', START, info),
+        ('/camera/image', START, image_message(START, FRAMES[0])),
+        ('/camera/image', START + 1, image_message(START + 1, FRAMES[1][:6]))])
+    with BagFrames(path) as bag:
+        frames = list(bag)
+    assert frames[0].intrinsics is not None
+    np.testing.assert_allclose(
+        frames[0].intrinsics, [[25, 0, 9.75], [0, 25, 5.75], [0, 0, 1]])
+    assert frames[1].intrinsics is None
+    assert frames[1].camera_problem == 'camera_info is for images of 20x12, the image is 20x6'
 
 
 def test_a_camera_info_is_matched_by_stamp_and_else_the_one_before(tmp_path: Path):
@@ -188,11 +219,11 @@ def test_a_camera_info_is_matched_by_stamp_and_else_the_one_before(tmp_path: Pat
         stamp = START + index * 100_000_000
         messages.append(('/camera/image', stamp, image_message(stamp, frame)))
         if index in (2, 5):  # written after the image of the same stamp
-            info = camera_info_message(stamp, 20, 12, float(index))
+            info = camera_info_message(stamp, 20, 12, 10.0 * index)
             messages.append(('/camera/camera_info', stamp, info))
     with BagFrames(write_bag(tmp_path / 'bag', messages)) as bag:
         found = [focal_length(frame) for frame in bag]
-    assert found == [2, 2, 2, 2, 2, 5, 5, 5]
+    assert found == [20, 20, 20, 20, 20, 50, 50, 50]
 
 
 def test_maps_honour_step_endianness_and_channels():

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from deltaworld_ros.camera.image_fit import ImageFit
-from deltaworld_ros.camera.intrinsics import read_camera, resize_matrix
+from deltaworld_ros.camera.intrinsics import is_rectified, read_camera, resize_matrix
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.messages import camera_info_message
 
@@ -56,12 +56,20 @@ def test_region_of_interest_and_binning() -> None:
 @pytest.mark.parametrize(('changes', 'named'), [
     ({'k': [math.nan, *K[1:]]}, 'K holds values that are not finite'),
     ({'k': [*K[:2], math.inf, *K[3:]]}, 'K holds'),
-    ({'k': [0.] * 9}, 'focal lengths in K are 0 and 0'),
+    ({'k': [0.] * 9, 'p': [0.] * 12}, 'focal lengths in K are 0 and 0'),
     ({'k': [-500., *K[1:]]}, 'focal lengths in K are -500 and 510'),
     ({'p': [math.nan] * 12}, 'P holds'),
     ({'d': [math.nan]}, 'D holds'),
     ({'r': [math.nan] * 9}, 'R holds'),
     ({'width': 0}, 'size 0x360 is empty'),
+    ({'k': [5e-324, *K[1:]]}, 'a focal length in K is 4.94066e-324 for a width of 640'),
+    ({'k': [1.7e308, *K[1:]]}, 'K holds 1.7e+308, which no camera has'),
+    ({'k': [31., *K[1:]]}, 'a focal length in K is 31 for a width of 640'),
+    ({'k': [*K[:4], 1., *K[5:]]}, 'a focal length in K is 1 for a height of 360'),
+    ({'p': [*P[:3], 1.7e308, *P[4:]]}, 'P holds 1.7e+308'),
+    ({'binning_x': 2**32 - 1}, 'leaves no image'),
+    ({'roi': RegionOfInterest(width=4, height=360)},
+     'a focal length in K, with region of interest and binning, is 500 for a width of 4'),
 ])
 def test_uncalibrated_cameras_are_refused(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -86,3 +94,46 @@ def test_map_camera_info_projects_to_the_same_place() -> None:
         assert projected[:2] == pytest.approx([0.25 * 320 - 0.5, 0.75 * 160 - 0.5])
     # The baseline term of P scales with the focal length.
     assert info.p[3] / info.p[0] == pytest.approx(P[3] / P[0])
+
+
+@pytest.mark.parametrize(('topic', 'rectified'), [
+    ('/camera/image_rect', True), ('/camera/image_rect_color/compressed', True),
+    ('/camera/infra1/image_rect_raw', True), ('/camera/image_raw', False),
+    ('/camera_rect/image_raw', False), ('', False),
+])
+def test_topics_of_rectified_images(topic: str, rectified: bool) -> None:
+    assert is_rectified(topic) is rectified
+
+
+@pytest.mark.parametrize(('changes', 'topic', 'rectified', 'focal_length'), [
+    ({}, '/camera/image_raw', 'auto', 500.),
+    ({}, '/camera/image_rect', 'auto', 450.),
+    ({}, '/camera/image_rect', 'false', 500.),
+    ({}, '/camera/image_raw', 'true', 450.),
+    ({'k': [0.] * 9}, '/camera/image_raw', 'auto', 450.),      # a driver that fills only P
+    ({'p': [0.] * 12}, '/camera/image_rect', 'auto', 500.),    # and one that fills only K
+])
+def test_rectified_images_are_described_by_p(
+        changes: dict[str, Any], topic: str, rectified: str, focal_length: float) -> None:
+    camera = read_camera(message(**changes), topic, rectified)
+    assert camera.pinhole[0, 0] == focal_length
+
+
+@pytest.mark.parametrize(('changes', 'rectified', 'named'), [
+    ({'k': [0.] * 9}, 'false', 'focal lengths in K are 0 and 0'),
+    ({'p': [0.] * 12}, 'true', 'focal lengths in P are 0 and 0'),
+])
+def test_a_choice_that_camera_info_does_not_allow(
+        changes: dict[str, Any], rectified: str, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        read_camera(message(**changes), '/camera/image', rectified)
+
+
+def test_region_and_binning_act_on_p_as_on_k() -> None:
+    roi = RegionOfInterest(x_offset=100, y_offset=20, width=400, height=300)
+    camera = read_camera(message(roi=roi, binning_x=2, binning_y=2), 'image_rect')
+    assert camera.pinhole[0, 0] == 225 and camera.pinhole[1, 1] == 227.5
+    assert camera.pinhole[0, 2] == pytest.approx((320 - 100.5) / 2)
+    assert camera.size_problem(200, 150) == ''
+    assert camera.size_problem(400, 300) == \
+        'camera_info is for images of 200x150, the image is 400x300'

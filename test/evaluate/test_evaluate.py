@@ -423,3 +423,14 @@ def test_skill_compares_with_copy_last_and_needs_several_clips(engine, bundle, t
     assert several['clips']['count'] == 6
     skill = several['leads']['0.6']['skill']['depth']['fused']
     assert skill['low'] < skill['value'] < skill['high']
+
+
+def test_squash_scales_depth_by_both_axes(engine, bundle, tmp_path):
+    """A frame twice as high as the bundle's aspect: cut by default, whole with `squash`."""
+    m = bundle.manifest
+    frames = [np.concatenate([frame, frame]) for frame in drive(bundle, 14)]
+    path = write_drive(tmp_path / 'bag', np.stack(frames), interval=0.2,
+                       focal_length=m.focal_length)
+    for fit, scale in (('crop', 1.0), ('squash', 2 ** -0.5)):
+        result = evaluate(engine, bundle, path, fit=fit, max_forecasts=1)
+        assert result['bags'][0]['depth_scale'] == pytest.approx([scale, scale])

@@ -298,12 +298,13 @@ def test_rotary_tables_are_exact_at_epoch_stamps() -> None:
     assert np.abs(np.cos(2 * np.pi * epoch[:, None] * frequencies) - cos).max() > 0.5
 
 
-@pytest.mark.parametrize('fx, scale', [(64.0, 1.0), (32.0, 0.5), (96.0, 1.5)])
-def test_depth_scale(bundle: Bundle, fx: float, scale: float) -> None:
-    assert depth_scale(bundle.manifest, fx) == pytest.approx(scale)
+@pytest.mark.parametrize('fx, fy, scale', [
+    (64.0, 64.0, 1.0), (32.0, 32.0, 0.5), (96.0, 96.0, 1.5), (32.0, 128.0, 1.0)])
+def test_depth_scale(bundle: Bundle, fx: float, fy: float, scale: float) -> None:
+    assert depth_scale(bundle.manifest, np.diag([fx, fy, 1])) == pytest.approx(scale)
 
 
 @pytest.mark.parametrize('fx', [0.0, -1.0, float('nan'), float('inf')])
 def test_depth_scale_of_an_uncalibrated_camera(bundle: Bundle, fx: float) -> None:
     with pytest.raises(UserError, match='focal length'):
-        depth_scale(bundle.manifest, fx)
+        depth_scale(bundle.manifest, np.diag([fx, fx, 1]))

@@ -249,3 +249,15 @@ def test_only_the_present_until_the_context_is_full(client: Client) -> None:
     assert leads == [[0.0]] * 3 and ahead == []
     client.feed()
     client.wait(lambda: len(present) == 4 and len(ahead) == 1, 'the first forecast')
+
+
+def test_rectified_images_are_scaled_by_p(tiny_bundle: Path, tmp_path: Path) -> None:
+    with running(tmp_path / 'log', bundle=tiny_bundle, autostart=True, rectified=True) as node:
+        node.connect()
+        info = camera_info(node)
+        info.p[0] = info.p[5] = 160.
+        node.wait(lambda: node.camera_infos.get_subscription_count() > 0, 'subscription')
+        node.camera_infos.publish(info)
+        node.feed_until(lambda: node.infos and json.loads(node.infos[-1].data)['depth_scale'],
+                        'a scale')
+        assert json.loads(node.infos[-1].data)['depth_scale'] == pytest.approx(64 / 64)

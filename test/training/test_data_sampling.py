@@ -176,7 +176,7 @@ def test_one_region_is_cut_out_of_frames_maps_and_focal_length():
     np.testing.assert_allclose(
         half.depth[0, known], (20.5 + 2 * np.arange(20)) + 100 * (12.5 + 2 * known)[:, None])
     squeezed = cut(clip, Region(0, 0, 80, 60), (20, 60))
-    assert squeezed.focal_length == 12.5
+    assert squeezed.focal_length == 25.0   # the mean of 12.5 across and 50 down
 
 
 def test_canonical_depth_scales_with_the_focal_length():
@@ -191,6 +191,15 @@ def test_the_centre_crop_keeps_the_aspect():
     generator = np.random.default_rng(0)
     assert CentreCrop().region((640, 360), (256, 256), generator) == Region(140, 0, 360, 360)
     assert CentreCrop().region((360, 640), (128, 64), generator) == Region(0, 230, 360, 180)
+    assert CentreCrop('squash').region((360, 640), (128, 64), generator) == Region(0, 0, 360, 640)
+
+
+def test_random_cuts_of_squashed_frames_have_the_frames_aspect():
+    crop = RandomResizedCrop(aspect=(0.95, 1.05), fit='squash')
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        region = crop.region((640, 360), (64, 64), generator)
+        assert 0.94 * 640 / 360 < region.width / region.height < 1.06 * 640 / 360
 
 
 @pytest.fixture(scope='module')

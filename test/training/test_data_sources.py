@@ -11,7 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bags import START, compressed_message, image_message, write_bag, write_drive
+from support.bags import (
+    START,
+    camera_info_message,
+    compressed_message,
+    image_message,
+    write_bag,
+    write_drive,
+)
 from support.recordings import (
     frame_numbers,
     numbered_frame,
@@ -231,6 +238,23 @@ def test_ground_truth_of_some_frames_and_another_size(tmp_path: Path):
     labels = recording.read([2, 3]).labels
     assert labels.shape == (2, 12, 20)
     assert (labels[0] == 255).all() and (labels[1] == 4).all()
+
+
+@pytest.mark.parametrize(('topic', 'rectified', 'expected'), [
+    ('/camera/image', 'auto', 14.0), ('/camera/image_rect', 'auto', 7.0),
+    ('/camera/image', True, 7.0)])
+def test_the_focal_length_is_that_of_the_image_as_published(
+    tmp_path: Path, topic: str, rectified: bool | str, expected: float,
+):
+    info = camera_info_message(START, 40, 24, 28.0)
+    info.binning_x = info.binning_y = 2
+    info.p[[0, 5]] = 14.0
+    path = write_bag(tmp_path / 'bag', [
+        ('/camera/camera_info', START, info), (topic, START, image_message(START, FRAMES[0]))])
+    [recording] = open_recordings('bag', path, rectified=rectified)
+    assert recording.read([0]).focal_length == expected
+    with pytest.raises(UserError, match="rectified 'maybe' of a bag: must be one of auto, true"):
+        open_recordings('bag', path, rectified='maybe')
 
 
 def test_broken_bags_and_images_are_named(tmp_path: Path):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from deltaworld_ros.camera.choices import Fit
 from deltaworld_training.commands.shared import OutputOption, RecipeOption
 from deltaworld_training.runs.recipe import load_recipe
 
@@ -20,6 +21,9 @@ def finetune(
         help="networks.safetensors of the bundle's run; default: its half-precision weights.",
     )] = None,
     image: Annotated[str | None, typer.Option(help='Image topic, raw or compressed.')] = None,
+    fit: Annotated[Fit, typer.Option(
+        help='How the node will see a frame: crop cuts what stands out, squash keeps all of it.',
+    )] = Fit.CROP,
     start: Annotated[float, typer.Option(
         min=0.0, help='Leave out what comes before, in seconds after the first image.')] = 0.0,
     end: Annotated[float | None, typer.Option(help='Leave out what comes after.')] = None,
@@ -41,5 +45,5 @@ def finetune(
     folder = FineTuning(
         load_bundle(bundle), networks,
         [BagRecording(path, image=image, start=start, end=end) for path in bag],
-        load_recipe(recipe), output, minutes, clips, mix, workers).run()
+        load_recipe(recipe), output, minutes, clips, mix, workers, fit.value).run()
     typer.echo(f'Wrote the bundle {folder}')

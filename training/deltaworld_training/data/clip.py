@@ -18,7 +18,7 @@ class Clip:
 
     Frames (F, h, w, 3) uint8 RGB; times (F,) seconds; class ids (F, h, w) uint8 or None, 255
     where unlabelled; depth (F, h, w) in metres along the optical axis or None, not finite where
-    unknown; focal length in pixels of these frames or None.
+    unknown; focal length in pixels of these frames, the geometric mean of both axes, or None.
     """
 
     frames: np.ndarray

@@ -45,13 +45,15 @@ class RandomResizedCrop:
     As usual, a region that does not fit is drawn again, and after ten the largest centred one of
     the nearest allowed aspect is taken. The paper's target is a square. The released training
     also mirrors half of the clips and shrinks them by linear interpolation without antialiasing,
-    which the paper does not say: `mirror` is that share, and `linear` shrinks so.
+    which the paper does not say: `mirror` is that share, and `linear` shrinks so. With `fit`
+    squash the aspect is around that of the whole frame, as the forecaster then sees it.
     """
 
     scale: tuple[float, float] = (0.6, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     mirror: float = 0.0
     linear: bool = False
+    fit: str = 'crop'
 
     def region(
         self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
@@ -59,7 +61,7 @@ class RandomResizedCrop:
         """Return what to cut out of frames of (w, h) for a target of (w, h)."""
         frame_width, frame_height = frame
         mirrored = bool(generator.random() < self.mirror)
-        target = size[0] / size[1]
+        target = size[0] / size[1] if self.fit == 'crop' else frame_width / frame_height
         low, high = target * self.aspect[0], target * self.aspect[1]
         for _ in range(_TRIES):
             area = frame_width * frame_height * generator.uniform(*self.scale)
@@ -78,13 +80,15 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class CentreCrop:
-    """The largest centred region of the target's aspect, as the running forecaster cuts it."""
+    """What the running forecaster sees of a frame, fitted as by `ImageFit`."""
+
+    fit: str = 'crop'
 
     def region(
         self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
     ) -> Region:
         """Return what to cut out of frames of (w, h) for a target of (w, h)."""
-        return Region(*ImageFit(*frame, *size).region)
+        return Region(*ImageFit(*frame, *size, self.fit).region)
 
 
 def cut(clip: Clip, region: Region, size: tuple[int, int]) -> Clip:
@@ -92,7 +96,7 @@ def cut(clip: Clip, region: Region, size: tuple[int, int]) -> Clip:
     Cut a region out of a clip, resize it to (w, h), and mirror it where the region says so.
 
     Labels and depth take the pixel at the centre of each new one. Depth stays in metres; the
-    focal length, in pixels of the width, follows the resize.
+    focal length, the mean of both axes, follows the resize.
     """
     x, y, width, height, mirrored, linear = region
     seen = np.s_[:, y:y + height, x:x + width]
@@ -114,7 +118,8 @@ def cut(clip: Clip, region: Region, size: tuple[int, int]) -> Clip:
         times=clip.times,
         labels=None if clip.labels is None else resize(clip.labels[seen], sample),
         depth=None if clip.depth is None else resize(clip.depth[seen], sample),
-        focal_length=None if clip.focal_length is None else clip.focal_length * size[0] / width,
+        focal_length=None if clip.focal_length is None else clip.focal_length * math.sqrt(
+            size[0] / width * size[1] / height),
     )
 
 

@@ -36,6 +36,7 @@ RECORDINGS: dict[str, Callable[..., Sequence[Recording]]] = {
 }
 CROPS: dict[str, Callable[[], Crop]] = {
     'random': RandomResizedCrop, 'centre': CentreCrop,
+    'squash': functools.partial(CentreCrop, fit='squash'),
     'mirrored': functools.partial(RandomResizedCrop, mirror=0.5),
     'released': functools.partial(RandomResizedCrop, mirror=0.5, linear=True)}
 MANY = 1_000_000
@@ -49,7 +50,7 @@ class SourceSettings:
     kind: street, shards, or one of RECORDINGS; path: file, folder or URL; weight: its share of
     the clips, of the sum of all; options: `clips` (how many to draw before they come again;
     shards have their own number), `first_seed` for street, `crop` (random, mirrored, released,
-    centre) for recordings, and what else the source's own function takes.
+    centre, squash) for recordings, and what else the source's own function takes.
     """
 
     kind: str

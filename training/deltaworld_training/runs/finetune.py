@@ -5,7 +5,7 @@
 import datetime
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ class FineTuning:
     clips: int
     mixed: Path | None
     workers: int
+    fit: str = 'crop'
     console: Console = field(default_factory=Console)
 
     def run(self) -> Path:
@@ -131,7 +132,7 @@ class FineTuning:
                 {**{key: value for key, value in vars(recording).items() if key[0] != '_'},
                  'file': fingerprint(Path(recording.name))}
                 for recording in self.recordings],
-            'clips': self.clips, 'seed': self.recipe.seed}
+            'clips': self.clips, 'seed': self.recipe.seed, 'fit': self.fit}
 
     def semantics(self, stage: str) -> list[str]:
         """Return the settings of a stage that are the bundle's and not the recipe's."""
@@ -153,8 +154,8 @@ class FineTuning:
         m = self.bundle.manifest
         sampling = FixedStride(m.stride, m.context_length + m.steps)
         return RecolouredClips(SampledClips(
-            self.recordings, sampling, CROP, (m.image_width, m.image_height), self.clips,
-            self.recipe.seed), self.recipe.seed)
+            self.recordings, sampling, replace(CROP, fit=self.fit),
+            (m.image_width, m.image_height), self.clips, self.recipe.seed), self.recipe.seed)
 
     def store(self, networks: Networks) -> FeatureStore:
         """Cache the features of the recordings' clips."""

@@ -15,7 +15,9 @@ from rosbags.highlevel import AnyReader
 
 from deltaworld_ros.bags.frames import BagFrames, open_reader, stamp_of
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
+from deltaworld_ros.camera.choices import RECTIFIED
 from deltaworld_ros.camera.image_decoding import decode_image
+from deltaworld_ros.camera.intrinsics import focal_length
 from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import Clip
@@ -36,8 +38,7 @@ class _Index:
     times: np.ndarray
     stamps: np.ndarray
     logs: dict[str, dict[int, int]]
-    focal_length: float | None
-    width: int
+    focal_length: float | None   # pixels of the images as published
 
 
 class BagRecording:
@@ -46,18 +47,21 @@ class BagRecording:
 
     Topics that are not given are found as `deltaworld evaluate` finds them. Ground truth belongs
     to the image of the same stamp. With `start` and `end` only the images of that range of
-    seconds are part of the recording.
+    seconds are part of the recording. `rectified` (auto, true, false) tells whether P of
+    camera_info describes the images.
     """
 
     def __init__(
         self, path: Path, image: str | None = None, labels: str | None = None,
         depth: str | None = None, start: float = 0.0, end: float | None = None,
+        rectified: str = 'auto',
     ):
         """Take the bag, its topics, and the range of seconds."""
         self.path = path
         self.topics = {'image': image, 'labels': labels, 'depth': depth}
         self.start = start
         self.end = end
+        self.rectified = rectified
         self._index: _Index | None = None
 
     @property
@@ -80,14 +84,11 @@ class BagRecording:
                 raise BrokenFile(self.path, f'the size of the images changes at stamp {stamp} ns')
             frames.append(frame)
         size = frames[0].shape[:2]
-        focal_length = index.focal_length
-        if focal_length is not None:
-            focal_length *= size[1] / index.width
         return Clip(
             np.stack(frames), index.times[list(indices)],
             self._maps(index, 'labels', stamps, np.full(size, UNLABELLED, np.uint8)),
             self._maps(index, 'depth', stamps, np.full(size, np.nan, np.float32)),
-            focal_length)
+            index.focal_length)
 
     def _maps(
         self, index: _Index, role: str, stamps: list[int], unknown: np.ndarray,
@@ -124,7 +125,7 @@ class BagRecording:
 
     def _read_index(self) -> _Index:
         try:
-            with BagFrames(self.path, **self.topics) as bag:
+            with BagFrames(self.path, rectified=self.rectified, **self.topics) as bag:
                 topics = {role: topic for role, topic in bag.topics.items() if topic}
                 first = next(iter(bag), None)
         except UserError as error:
@@ -139,9 +140,10 @@ class BagRecording:
         if not kept.any():
             raise BrokenFile(self.path, f'no images from {self.start} to {self.end} s; it has '
                                         f'{times[-1]:.1f} s')
-        focal_length = None if first.intrinsics is None else float(first.intrinsics[0, 0])
-        return _Index(topics, times[kept], stamps[kept], logs, focal_length,
-                      first.intrinsics_size[0] or first.image.shape[1])
+        if first.intrinsics is None and 'depth' in topics:
+            _LOG.warning('%s: its depth is not learnt: %s', self.path, first.camera_problem)
+        return _Index(topics, times[kept], stamps[kept], logs, None if first.intrinsics is None
+                      else focal_length(first.intrinsics))
 
     def _read_stamps(self, topics: dict[str, str]) -> dict[str, dict[int, int]]:
         """Read every message once and keep only its two times."""
@@ -187,10 +189,14 @@ def _reader(path: Path) -> AnyReader:
 def open_bags(
     path: str | Path | Sequence[str | Path], image: str | None = None, labels: str | None = None,
     depth: str | None = None, start: float = 0.0, end: float | None = None,
+    rectified: bool | str = 'auto',
 ) -> list[BagRecording]:
     """Return a bag (file or folder), a list of bags, or every bag below a folder."""
     if start < 0 or (end is not None and end <= start):
         raise UserError(f'range {start} to {end} s of a bag: must be positive, the end last')
+    rectified = str(rectified).lower()   # true and false are bools in YAML
+    if rectified not in RECTIFIED:
+        raise UserError(f'rectified {rectified!r} of a bag: must be one of {", ".join(RECTIFIED)}')
     if isinstance(path, (str, Path)):
         path = Path(path)
         is_bag = path.is_file() or (path / 'metadata.yaml').is_file()
@@ -199,7 +205,7 @@ def open_bags(
             raise UserError(f'{path}: no bag ({", ".join(_BAG_SUFFIXES)} or a rosbag2 folder)')
     else:
         paths = [Path(item) for item in path]
-    return [BagRecording(item, image, labels, depth, start, end) for item in paths]
+    return [BagRecording(item, image, labels, depth, start, end, rectified) for item in paths]
 
 
 def _find_bags(folder: Path) -> list[Path]:
