@@ -62,6 +62,8 @@ setup(
             'ros-jazzy-std-srvs',
             'ros-jazzy-diagnostic-msgs',
             'ros-jazzy-lifecycle-msgs',
+            'ros-jazzy-geometry-msgs',
+            'ros-jazzy-nav-msgs',
             'ros-jazzy-rcl-interfaces',
             'ros-jazzy-rosgraph-msgs',
         ],

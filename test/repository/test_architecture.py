@@ -23,12 +23,17 @@ MAY_IMPORT = {
     'engine': {'bundle'},
     'export': {'model', 'bundle', 'engine'},
     'forecast': {'engine', 'bundle', 'camera'},
+    'planning': {'forecast', 'camera', 'bundle'},
     'bags': {'camera', 'bundle'},
-    'evaluate': {'bags', 'forecast', 'camera', 'engine', 'bundle'},
-    'node': {'evaluate', 'bags', 'forecast', 'camera', 'engine', 'bundle'},
-    'commands': {'node', 'evaluate', 'bags', 'forecast', 'camera', 'engine', 'bundle', 'export'},
+    'evaluate': {'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle'},
+    'node': {'evaluate', 'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle'},
+    'commands': {
+        'node', 'evaluate', 'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle',
+        'export'},
     'cli': {'commands'},
-    'training': {'evaluate', 'bags', 'forecast', 'camera', 'engine', 'bundle', 'export', 'model'},
+    'training': {
+        'evaluate', 'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle', 'export',
+        'model'},
 }
 # Besides model/ and export/, which are torch throughout.
 TORCH_MODULES = {
@@ -36,9 +41,9 @@ TORCH_MODULES = {
     'deltaworld_ros.engine.graph_cost',
 }
 ROS_PACKAGES = {
-    'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs', 'launch_ros',
-    'lifecycle_msgs', 'nav_msgs', 'rcl_interfaces', 'rclpy', 'rosgraph_msgs', 'sensor_msgs',
-    'std_msgs', 'std_srvs', 'vision_msgs',
+    'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs', 'geometry_msgs',
+    'launch_ros', 'lifecycle_msgs', 'nav2_msgs', 'nav_msgs', 'rcl_interfaces', 'rclpy',
+    'rosgraph_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs', 'tf2_msgs', 'tf2_ros', 'vision_msgs',
 }
 
 
