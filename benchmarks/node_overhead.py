@@ -6,9 +6,11 @@ Measure what the node costs beside its graphs: decode, fit, select, resize, publ
 Images of 1280x720 go through the node's own processing, in this process; another process
 subscribes over DDS. The time inside the engine's three graphs is subtracted from each frame. By
 default the graphs are small ones with the sizes of `street-lite0` (inputs, tokens, samples, maps).
+With `--score` it measures the processor time that the self-score adds to a frame instead.
 
     python benchmarks/node_overhead.py
     python benchmarks/node_overhead.py --bundle street-lite0
+    python benchmarks/node_overhead.py --bundle street-lite0 --score
 """
 
 from __future__ import annotations
@@ -33,11 +35,13 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from deltaworld_ros.bundle import load_bundle
+from deltaworld_ros.bundle import Bundle, Manifest, load_bundle
 from deltaworld_ros.camera.intrinsics import read_camera
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.forecast.forecaster import Forecaster
+from deltaworld_ros.forecast.frame_gate import Verdict
 from deltaworld_ros.node.frame_processor import FrameProcessor
+from deltaworld_ros.node.mailbox import Batch, WaitingFrame
 from deltaworld_ros.node.messages import image_message
 from deltaworld_ros.node.outputs import output_table
 from deltaworld_ros.node.publishers import ForecastPublishers, lead_name
@@ -116,12 +120,13 @@ def make_messages() -> dict[str, list[Image] | list[CompressedImage]]:
     }
 
 
-def measure(node: LifecycleNode, bundle: Any, title: str, wanted: list[str], frames: int) -> None:
+def measure(node: LifecycleNode, bundle: Bundle, title: str, wanted: list[str],
+            frames: int) -> None:
     """Print the overhead for listeners to the wanted topics."""
     manifest = bundle.manifest
     engine = TimedEngine(load_engine(bundle))
     outputs = ForecastPublishers(
-        node, output_table(manifest.num_futures, False), manifest.leads)
+        node, output_table(manifest.num_futures, False, True), manifest.leads)
     node.trigger_configure()
     node.trigger_activate()
     listener = subprocess.Popen(
@@ -131,11 +136,7 @@ def measure(node: LifecycleNode, bundle: Any, title: str, wanted: list[str], fra
             time.sleep(0.05)
         for kind, messages in make_messages().items():
             statistics = KeptTimings()
-            processor = FrameProcessor(
-                Forecaster(engine, manifest), manifest, 'benchmark', outputs, statistics,
-                node.get_clock(), ThrottledLog(node.get_logger()), fit='crop', output_width=320)
-            processor.camera = read_camera(CameraInfo(
-                width=WIDTH, height=HEIGHT, k=[900., 0., 639.5, 0., 900., 359.5, 0., 0., 1.]))
+            processor = make_processor(node, manifest, engine, outputs, statistics)
             overhead, received = [], []
             stamp = time.time_ns()
             for number in range(frames):
@@ -148,7 +149,7 @@ def measure(node: LifecycleNode, bundle: Any, title: str, wanted: list[str], fra
                 received.append(1e3 * (time.perf_counter() - started))
                 engine.seconds = 0.0
                 started = time.perf_counter()
-                processor.process(message)
+                processor.process(Batch(Verdict(), [WaitingFrame(message, stamp)]))
                 overhead.append(1e3 * (time.perf_counter() - started - engine.seconds))
                 time.sleep(0.03)
             warm = 2 * manifest.context_length
@@ -168,11 +169,62 @@ def measure(node: LifecycleNode, bundle: Any, title: str, wanted: list[str], fra
         outputs.destroy()
 
 
+def make_processor(node: LifecycleNode, manifest: Manifest, engine: TimedEngine,
+                   outputs: ForecastPublishers, statistics: Statistics) -> FrameProcessor:
+    """Make what the node processes frames with."""
+    processor = FrameProcessor(
+        Forecaster(engine, manifest), manifest, 'benchmark', outputs, statistics,
+        node.get_clock(), ThrottledLog(node.get_logger()), fit='crop', output_width=320)
+    processor.camera = read_camera(CameraInfo(
+        width=WIDTH, height=HEIGHT, k=[900., 0., 639.5, 0., 900., 359.5, 0., 0., 1.]))
+    return processor
+
+
+def measure_score(node: LifecycleNode, bundle: Bundle, wanted: list[str], frames: int) -> None:
+    """Print the processor time that the self-score adds to frames at 10 Hz, graphs included."""
+    manifest = bundle.manifest
+    engine = TimedEngine(load_engine(bundle))
+    outputs = ForecastPublishers(
+        node, output_table(manifest.num_futures, False, True), manifest.leads)
+    node.trigger_configure()
+    node.trigger_activate()
+    listener = subprocess.Popen([sys.executable, str(Path(__file__)), '--listen', *wanted])
+    try:
+        while len(outputs.wanted()) < len(wanted) + 1:
+            time.sleep(0.05)
+        messages = make_messages()['raw bgr8']
+        ways = [make_processor(node, manifest, engine, outputs, KeptTimings()) for _ in range(2)]
+        ways[1].score.watched = True
+        # The same frames one way and the other in turn, so that both see the same machine.
+        took: list[list[float]] = [[], []]
+        stamp = time.time_ns()
+        for number in range(frames):
+            message = messages[number % len(messages)]
+            stamp += 10**8
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+            for way in (0, 1) if number % 2 else (1, 0):
+                started = time.process_time()
+                ways[way].process(Batch(Verdict(), [WaitingFrame(message, stamp)]))
+                took[way].append(1e3 * (time.process_time() - started))
+        # Means: the score works on a few frames of each second only.
+        without, with_score = (np.mean(one[20:]) for one in took)
+        print(f'self-score ({len(wanted)} topics): {without:.2f} ms of processor time a frame '
+              f'without, {with_score:.2f} ms with it: {100 * (with_score / without - 1):+.1f} %, '
+              f'{with_score - without:.2f} ms of the 100 ms between two frames')
+    finally:
+        listener.terminate()
+        listener.wait()
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        outputs.destroy()
+
+
 def main() -> None:
     """Measure for listeners to one lead, to all fused maps, and to everything for machines."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--bundle', help='bundle to run; default: a small one made here')
     parser.add_argument('--frames', type=int, default=150)
+    parser.add_argument('--score', action='store_true', help='measure the self-score alone')
     parser.add_argument('--listen', nargs='*', help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -198,7 +250,10 @@ def main() -> None:
             'fused maps of all leads': topics(leads, FUSED),
             'fused maps and all futures of all leads': topics(leads, FUSED + FUTURES),
         }.items():
-            measure(node, bundle, title, wanted, arguments.frames)
+            if not arguments.score:
+                measure(node, bundle, title, wanted, arguments.frames)
+        if arguments.score:
+            measure_score(node, bundle, topics(leads, FUSED), arguments.frames)
         node.destroy_node()
         rclpy.shutdown()
 

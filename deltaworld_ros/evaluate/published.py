@@ -13,7 +13,7 @@ import numpy as np
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.matching import FutureMatcher, Matched
 from deltaworld_ros.evaluate.moments import Moment
-from deltaworld_ros.evaluate.scorers.depth import absrel, depth_sums
+from deltaworld_ros.evaluate.scorers.depth import absrel
 from deltaworld_ros.evaluate.scorers.segmentation import (
     confusion,
     counts,
@@ -21,6 +21,7 @@ from deltaworld_ros.evaluate.scorers.segmentation import (
     pixel_accuracy,
 )
 from deltaworld_ros.evaluate.summary import percentiles, strict_json
+from deltaworld_ros.forecast.differences import depth_sums
 
 TITLES = {
     'fused': 'published forecast (fused)',

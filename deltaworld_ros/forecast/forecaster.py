@@ -23,6 +23,8 @@ from deltaworld_ros.forecast.frame_gate import FrameGate, Restart, Verdict
 from deltaworld_ros.forecast.rotary import relative_times, time_tables
 from deltaworld_ros.forecast.selection import check_counts, select_futures
 
+_FUTURE_FEATURES = 'future_features'
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -44,7 +46,8 @@ class Forecast:
     S+1 maps of (a, b) for the leads (seconds after `stamp`, 0 first): class ids, depth in metres
     for the bundle's focal length (see `depth_scale`), and the share of the weighted futures that
     agree with the fused class. `labels` and `depth` (K, S, a, b) are the futures by descending
-    weight, or None. Stamps are in seconds, timings in milliseconds.
+    weight, `fused_features` (S, N, D) their weighted mean ahead, or None. Stamps are in seconds,
+    timings in milliseconds.
     """
 
     stamp: float
@@ -57,6 +60,7 @@ class Forecast:
     depth: NDArray[np.float32] | None
     context_stamps: tuple[float, ...]
     timings: dict[str, float]
+    fused_features: NDArray[np.float32] | None = None
 
 
 class Forecaster:
@@ -144,18 +148,29 @@ class Forecaster:
         """Give the newest frame's features as the engine keeps them."""
         return self._newest().features
 
-    def forecast(self, *, futures: bool = True, leads: Sequence[int] | None = None) -> Forecast:
+    @property
+    def host_features(self) -> NDArray[np.float32]:
+        """Copy the newest frame's features (N, D) from where the engine keeps them."""
+        return self._engine.features_to_host(self.features)
+
+    def forecast(self, *, futures: bool = True, features: bool = False,
+                 leads: Sequence[int] | None = None) -> Forecast:
         """
         Forecast from the newest frame; `futures` asks for each future's maps too.
 
-        Only the maps of `leads` (places in `Forecast.leads`) are sure to hold values; all by
-        default.
+        `features` asks for the fused features, which takes all leads. Only the maps of `leads`
+        (places in `Forecast.leads`) are sure to hold values; all by default.
         """
         tokens, weights, timings = self.sample_futures()
         started = time.perf_counter()
         outputs = FUSED_MAPS + FUTURE_MAPS if futures else FUSED_MAPS
+        if features:
+            outputs, leads = (*outputs, _FUTURE_FEATURES), None
         maps = self._engine.decode(self.features, tokens, weights, outputs, leads)
         _check_maps(maps, range(len(maps['fused_depth'])) if leads is None else leads)
+        if features:
+            check_finite('features of the futures', maps[_FUTURE_FEATURES])
+            maps['fused_features'] = np.tensordot(weights, maps[_FUTURE_FEATURES], 1)
         timings['decode'] = _milliseconds_since(started)
         return self._result(maps, (0.0, *self._manifest.leads), weights, timings)
 
@@ -236,7 +251,7 @@ class Forecaster:
             stamp=stamps[-1], leads=leads, weights=weights, fused_labels=maps['fused_labels'],
             fused_depth=maps['fused_depth'], confidence=maps['confidence'],
             labels=maps.get('labels'), depth=maps.get('depth'), context_stamps=stamps,
-            timings=timings)
+            timings=timings, fused_features=maps.get('fused_features'))
 
 
 def _nanoseconds(stamp: float | int) -> int:

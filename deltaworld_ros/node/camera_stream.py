@@ -25,6 +25,7 @@ from deltaworld_ros.node.image_input import ImageInput
 from deltaworld_ros.node.judgement import Limits, Situation, judge
 from deltaworld_ros.node.mailbox import Mailbox, WaitingFrame
 from deltaworld_ros.node.outputs import output_table
+from deltaworld_ros.node.parameter_table import NEVER
 from deltaworld_ros.node.parameters import parameter
 from deltaworld_ros.node.publishers import ForecastPublishers
 from deltaworld_ros.node.statistics import Statistics
@@ -91,12 +92,14 @@ class CameraStream:
             engine, manifest, num_samples=parameter(node, 'num_samples') or None,
             num_futures=num_futures, seed=parameter(node, 'seed'))
         self._publishers = ForecastPublishers(
-            node, output_table(num_futures, parameter(node, 'publish_each_future')),
+            node, output_table(num_futures, parameter(node, 'publish_each_future'),
+                               parameter(node, 'self_score')),
             manifest.leads, self._outputs)
         self.processor = FrameProcessor(
             forecaster, manifest, engine.name, self._publishers, self.statistics,
             node.get_clock(), self._log, fit=parameter(node, 'fit'),
             output_width=parameter(node, 'output_width'))
+        self.update_parameters()
         self._manifest = manifest
         self.hanging = False
 
@@ -161,6 +164,8 @@ class CameraStream:
         """Take over the parameters that may change at any time."""
         if self.processor is not None:
             self.processor.output_width = parameter(self._node, 'output_width')
+            self.processor.score.watched = parameter(self._node, 'self_score') and \
+                parameter(self._node, 'skill_warn') > NEVER
 
     def _take_image(self, message: Image | CompressedImage) -> None:
         if self._worker is None:

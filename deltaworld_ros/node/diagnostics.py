@@ -51,6 +51,11 @@ def values(snapshot: Snapshot, situation: Situation) -> dict[str, str]:
                    for reason, number in snapshot.restarts.items()})
     result.update({f'images_odd: {kind.value}': str(number)
                    for kind, number in snapshot.odd.items()})
+    for lead, score in snapshot.scores.items():
+        name = f'{round(1000 * lead)}ms'
+        result[f'scored_forecasts_{name}'] = str(score.forecasts)
+        result.update({f'skill_{name}_{metric}': f'{value:.3f}'
+                       for metric, value in score.skill.items()})
     for stage, (median, high) in snapshot.percentiles.items():
         result[f'{stage}_p50_ms'] = f'{median:.2f}'
         result[f'{stage}_p95_ms'] = f'{high:.2f}'

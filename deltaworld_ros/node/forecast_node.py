@@ -217,8 +217,8 @@ class ForecastNode(LifecycleNode):
             context_length=manifest.context_length if manifest else 0,
             stride=manifest.stride if manifest else 1.0, depth_scale=None, camera_problem='',
             clock_stands=self._standing_clock.seconds())
-        limits = Limits(*(
-            parameter(self, name) for name in ('age_warn', 'age_error', 'rate_warn')))
+        limits = Limits(*(parameter(self, name) for name in (
+            'age_warn', 'age_error', 'rate_warn', 'skill_warn')))
         array = DiagnosticArray()
         for stream in self._streams:
             name = f'{self.get_fully_qualified_name()[1:]}: {stream.name or "forecast"}'

@@ -19,8 +19,8 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
 from deltaworld_ros.forecast.frame_gate import Restart, Verdict
 from deltaworld_ros.node.frame_result import FrameResult
+from deltaworld_ros.node.frame_score import FrameScore, Part
 from deltaworld_ros.node.mailbox import Batch, WaitingFrame
-from deltaworld_ros.node.outputs import Needs
 from deltaworld_ros.node.publishers import ForecastPublishers, Request
 from deltaworld_ros.node.statistics import Statistics
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
@@ -30,8 +30,8 @@ class FrameProcessor:
     """
     Processes images one by one in the worker's thread; `process` never raises.
 
-    `camera`, `output_width` and `abandoned` may be set from other threads. An abandoned processor
-    says nothing more: its node has gone on without it.
+    `camera`, `output_width`, `abandoned` and `score.watched` may be set from other threads. An
+    abandoned processor says nothing more: its node has gone on without it.
     """
 
     def __init__(self, forecaster: Forecaster, manifest: Manifest, engine_name: str,
@@ -43,6 +43,7 @@ class FrameProcessor:
         self.camera: Camera | None = None
         self.camera_problem = 'no camera_info has arrived'
         self.depth_scale: float | None = None
+        self.score = FrameScore(manifest)
         self._forecaster = forecaster
         self._manifest = manifest
         self._engine_name = engine_name
@@ -56,10 +57,13 @@ class FrameProcessor:
     def reset(self, reason: Restart) -> None:
         """Forget the context; only while no batch is in work."""
         self._forecaster.reset(reason)
+        self.score.forget()
 
     def process(self, batch: Batch) -> None:
         """Forecast from the last frame of a batch; observe before what its context needs."""
         self._forecaster.begin(batch.verdict)
+        if batch.verdict.restart:
+            self.score.forget()
         needed = self._forecaster.needed([frame.stamp_ns for frame in batch.frames])
         chosen = [frame for frame in batch.frames if frame.stamp_ns in needed]
         self._statistics.dropped(len(batch.frames) - len(chosen))
@@ -99,27 +103,37 @@ class FrameProcessor:
         wanted = self._publishers.wanted()
         request = self._publishers.request(wanted)
         self._statistics.wanted(request.ahead)
-        forecast = self._forecast(request)
+        part = self.score.begin(frame.stamp_ns, self._forecaster.ready, request.score)
+        forecast = self._forecast(request, part)
         computed = time.perf_counter()
 
         result = FrameResult(
             message.header, fitted, manifest, self._engine_name, camera, to_input,
             self.depth_scale, self.output_width, forecast)
         number = self._publishers.publish(
-            [topic for topic in wanted if topic.output.needs is not Needs.FRAME], result)
-        finished = time.perf_counter()
+            [topic for topic in wanted if not topic.output.needs.late], result)
+        sent = time.perf_counter()
         if forecast is not None:
             result.timings.update({
                 stage: value for stage, value in forecast.timings.items() if value})
+            if part.present or part.ahead:
+                self._take_score(part, result)
+                result.timings['score'] = 1e3 * (time.perf_counter() - sent)
         result.timings.update(
             input=1e3 * (decoded - started), observe=1e3 * (observed - decoded),
-            output=1e3 * (finished - computed), total=1e3 * (finished - started))
+            output=1e3 * (sent - computed), total=1e3 * (time.perf_counter() - started))
         result.age = (self._clock.now().nanoseconds - frame.stamp_ns) / 1e9
         self._statistics.took(result.timings)
         if number:
             self._statistics.published(result.age, forecast=result.num_leads > 1)
         self._publishers.publish(
-            [topic for topic in wanted if topic.output.needs is Needs.FRAME], result)
+            [topic for topic in wanted if topic.output.needs.late], result)
+
+    def _take_score(self, part: Part, result: FrameResult) -> None:
+        assert result.forecast is not None
+        result.scores = self.score.finish(part, result.forecast, self._forecaster.host_features)
+        if result.scores:
+            self._statistics.scored(result.scores)
 
     def _observe(self, frame: WaitingFrame, image: DecodedImage, fitted: Any,
                  context_only: bool) -> None:
@@ -127,6 +141,7 @@ class FrameProcessor:
         size = (image.width, image.height)
         if self._seen_size not in (None, size) and hasattr(frame.message, 'format'):
             self._forecaster.begin(Verdict(Restart.SOURCE_CHANGED))
+            self.score.forget()
             self._statistics.restarted(Restart.SOURCE_CHANGED)
             self._log.warn('size', f'the context restarts: {Restart.SOURCE_CHANGED.value}: images '
                            f'of {size[0]}x{size[1]} pixels')
@@ -140,11 +155,13 @@ class FrameProcessor:
                            f'{0.5 * self._manifest.stride:g} to {1.5 * self._manifest.stride:g} s '
                            'before this one')
 
-    def _forecast(self, request: Request) -> Forecast | None:
-        """Run the graphs, and of the decoder the leads, that the wanted topics need."""
-        if request.ahead and self._forecaster.ready:
-            forecast = self._forecaster.forecast(futures=request.futures, leads=request.leads)
-        elif 0 in request.leads:
+    def _forecast(self, request: Request, part: Part) -> Forecast | None:
+        """Run the graphs, and of the decoder the leads, that the topics and the score need."""
+        leads = tuple(sorted({0, *request.leads})) if part.present else request.leads
+        if part.ahead or (request.ahead and self._forecaster.ready):
+            forecast = self._forecaster.forecast(
+                futures=request.futures, features=part.ahead, leads=leads)
+        elif 0 in leads:
             forecast = self._forecaster.present()
         else:
             return None

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,6 +16,7 @@ from std_msgs.msg import Header
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.intrinsics import Camera, Matrix
 from deltaworld_ros.forecast.forecaster import Forecast
+from deltaworld_ros.forecast.self_score import LeadScore
 
 
 @dataclass
@@ -35,6 +37,7 @@ class FrameResult:
     depth_scale: float | None          # metres a unit of the forecast's depth; None: unknown
     output_width: int                  # pixels
     forecast: Forecast | None = None
+    scores: Mapping[float, LeadScore] | None = None   # by lead (s); None: nothing was compared
     timings: dict[str, float] = field(default_factory=dict)   # ms by stage
     age: float = 0.0                   # s between the stamp and now
 

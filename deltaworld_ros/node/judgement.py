@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from deltaworld_ros.forecast.frame_gate import Odd, Restart
+from deltaworld_ros.forecast.self_score import LEAST_FORECASTS
+from deltaworld_ros.node.parameter_table import NEVER
 from deltaworld_ros.node.statistics import RATE_WINDOW, Snapshot
 
 OK, WARN, ERROR = 0, 1, 2
@@ -32,11 +34,12 @@ REMEDIES: Mapping[Restart | Odd, str] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits that are parameters: ages in s, rate in 1/s."""
+    """Limits that are parameters: ages in s, rate in 1/s, the least skill or NEVER."""
 
     age_warn: float
     age_error: float
     rate_warn: float
+    skill_warn: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def judge(snapshot: Snapshot, situation: Situation, limits: Limits) -> tuple[int
     problems = [(ERROR, situation.startup_error)] if situation.startup_error else []
     if situation.state == 'active':
         problems += [*_engine(snapshot, situation, limits), *_ages(snapshot, limits),
-                     *_inputs(snapshot, situation, limits), *_results(snapshot, situation)]
+                     *_inputs(snapshot, situation, limits), *_results(snapshot, situation),
+                     *_skill(snapshot, limits)]
     if not problems:
         return OK, situation.state
     problems.sort(key=lambda problem: -problem[0])
@@ -140,6 +144,17 @@ def _results(snapshot: Snapshot, situation: Situation) -> Iterator[tuple[int, st
     elif snapshot.without_context > seconds:
         yield WARN, (f'the context has not been whole for {snapshot.without_context:.0f} s: '
                      f'{_why_no_context(snapshot, situation)}')
+
+
+def _skill(snapshot: Snapshot, limits: Limits) -> Iterator[tuple[int, str]]:
+    if limits.skill_warn <= NEVER or not snapshot.scores:
+        return
+    lead, score = max(snapshot.scores.items())
+    if score.forecasts >= LEAST_FORECASTS and score.least_skill < limits.skill_warn:
+        metric = min(score.skill, key=lambda one: score.skill[one])
+        yield WARN, (f'the skill of forecasts {lead:g} s ahead is {score.least_skill:.2f} in '
+                     f'{metric}, limit {limits.skill_warn:g} (0: no better than assuming that '
+                     'nothing changes): do not rely on them here')
 
 
 def _why_no_context(snapshot: Snapshot, situation: Situation) -> str:

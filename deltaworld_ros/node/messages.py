@@ -18,6 +18,7 @@ from std_msgs.msg import Header, String
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.intrinsics import Camera, Matrix
+from deltaworld_ros.forecast.self_score import METRICS, WINDOW
 from deltaworld_ros.node.frame_result import FrameResult
 
 UNLABELLED = 255
@@ -133,4 +134,24 @@ def forecast_info_message(result: FrameResult, lead: int = 0) -> String:
         'depth_scale': result.depth_scale,
         'timings_ms': {stage: round(value, 3) for stage, value in result.timings.items()},
         'age': round(result.age, 6),
+    }))
+
+
+def score_message(result: FrameResult, lead: int = 0) -> String | None:
+    """Tell how good recent forecasts were beside copy-last, as JSON; None without a new score."""
+    if not result.scores:
+        return None
+    stamp = result.header.stamp
+    return String(data=json.dumps({
+        'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec},
+        'frame_id': result.header.frame_id,
+        'bundle': result.manifest.name,
+        'window_s': WINDOW,
+        'leads': {
+            f'{seconds:g}': {
+                'forecasts': score.forecasts,
+                **{metric: {'error': round(score.error[metric], 6),
+                            'copy_last': round(score.copy_last[metric], 6),
+                            'skill': round(score.skill[metric], 4)} for metric in METRICS}}
+            for seconds, score in result.scores.items()},
     }))

@@ -20,7 +20,7 @@ from std_msgs.msg import String
 
 from deltaworld_ros.node import map_messages
 from deltaworld_ros.node.frame_result import FrameResult
-from deltaworld_ros.node.messages import forecast_info_message
+from deltaworld_ros.node.messages import forecast_info_message, score_message
 
 OUTPUT_QOS = QoSProfile(depth=5)   # reliable, volatile
 # A stack of all futures is large: a slow reader must not make the node keep five of them.
@@ -41,6 +41,12 @@ class Needs(Enum):
     FRAME = 'nothing: it tells of the frame itself, after all other outputs'
     FUSED = 'the fused maps'
     FUTURES = 'the fused maps and those of each future'
+    SCORE = 'earlier forecasts, and what came of them'
+
+    @property
+    def late(self) -> bool:
+        """Say whether the message waits until all others are published."""
+        return self in (Needs.FRAME, Needs.SCORE)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ class Output:
     qos: QoSProfile = field(default_factory=lambda: OUTPUT_QOS)
 
 
-def output_table(num_futures: int, publish_each_future: bool) -> list[Output]:
+def output_table(num_futures: int, publish_each_future: bool, self_score: bool,
+                 ) -> list[Output]:
     """Return the rows, in the order in which they are published."""
     rows = [
         Output('segmentation', Image, map_messages.segmentation),
@@ -83,6 +90,8 @@ def output_table(num_futures: int, publish_each_future: bool) -> list[Output]:
                 Output(f'future_{number}/depth', Image,
                        partial(map_messages.future_depth, number), Leads.AHEAD, Needs.FUTURES),
             ]
+    if self_score:
+        rows.append(Output('score', String, score_message, Leads.ALL, Needs.SCORE, always=True))
     rows.append(Output('forecast_info', String, forecast_info_message, Leads.ALL, Needs.FRAME,
                        always=True))
     return rows

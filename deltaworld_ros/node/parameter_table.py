@@ -15,6 +15,7 @@ from deltaworld_ros.camera.choices import FITS, RECTIFIED
 from deltaworld_ros.engine.select import engine_names
 from deltaworld_ros.errors import UserError
 
+NEVER = -1.0   # of `skill_warn`
 Value = bool | int | float | str
 
 
@@ -109,6 +110,10 @@ PARAMETERS = (
         'Also offer each future on topics of its own, `~/lead_<ms>ms/future_<k>/...`, for tools '
         'that cannot read images of many channels.'),
     ParameterRow(
+        'self_score', True,
+        'Compare a forecast each second with what then came: `~/score` and `skill_warn`. It costs '
+        'nothing while nobody listens and no limit is set.'),
+    ParameterRow(
         'seed', 0,
         'Seed of the noise from which futures are sampled.',
         minimum=0, maximum=2**31 - 1),
@@ -128,6 +133,12 @@ PARAMETERS = (
         'Diagnostics of the active node warn when fewer images arrive each second; 0 never does. '
         'The rate that the bundle needs is judged in any case.',
         minimum=0.0, maximum=1000.0, dynamic=True),
+    ParameterRow(
+        'skill_warn', NEVER,
+        'Diagnostics warn when the forecasts of the last 30 s were less skilful than this at the '
+        'farthest lead: 1 is perfect, 0 no better than assuming that nothing changes; '
+        f'{NEVER:g} never warns.',
+        minimum=NEVER, maximum=1.0, dynamic=True),
 )
 
 

@@ -25,10 +25,15 @@ class Topic:
 
 @dataclass(frozen=True)
 class Request:
-    """The leads whose maps somebody needs, in order, and whether each future's maps too."""
+    """
+    The leads whose maps somebody needs, in order, and whether each future's maps too.
+
+    `score` tells whether somebody listens to the self-score.
+    """
 
     leads: tuple[int, ...]
     futures: bool
+    score: bool
 
     @property
     def ahead(self) -> bool:
@@ -71,11 +76,12 @@ class ForecastPublishers:
         futures = False
         for topic in wanted:
             needs, whole = topic.output.needs, topic.output.leads is Leads.ALL
-            if needs is not Needs.FRAME:
+            if not needs.late:
                 leads.update(range(self._num_leads) if whole else (topic.lead,))
             # There is only one present.
             futures |= needs is Needs.FUTURES and (whole or topic.lead > 0)
-        return Request(tuple(sorted(leads)), futures)
+        score = any(topic.output.needs is Needs.SCORE for topic in wanted)
+        return Request(tuple(sorted(leads)), futures, score)
 
     def publish(self, wanted: Collection[Topic], result: FrameResult) -> int:
         """Publish what the result has maps for on the wanted topics; return their number."""

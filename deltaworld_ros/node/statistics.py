@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltaworld_ros.forecast.frame_gate import Odd, Restart
+from deltaworld_ros.forecast.self_score import WINDOW, LeadScore
 
 RATE_WINDOW = 5.0        # s over which rates, the largest age and what happened lately are taken
 TIMINGS_KEPT = 200       # newest times of each stage behind p50 and p95
@@ -57,6 +58,7 @@ class Snapshot:
     ahead_wanted: bool             # somebody listens to more than the present
     without_context: float         # s since the context was whole, or the activation
     without_forecast: float        # s since a forecast, the activation, or somebody listened
+    scores: Mapping[float, LeadScore]   # self-score by lead (s); empty where there is none lately
 
 
 class Statistics:
@@ -81,6 +83,8 @@ class Statistics:
             self._outputs: deque[tuple[float, float]] = deque()   # moment, age
             self._fill = 0
             self._engine_failing = self._ahead_wanted = False
+            self._scores: Mapping[float, LeadScore] = {}
+            self._scored_at = self._started
 
     def received(self) -> None:
         """Count an image that arrived."""
@@ -175,6 +179,11 @@ class Statistics:
                 self._forecast_at = self._clock()
             self._ahead_wanted = ahead
 
+    def scored(self, scores: Mapping[float, LeadScore]) -> None:
+        """Keep the newest self-score."""
+        with self._lock:
+            self._scores, self._scored_at = scores, self._clock()
+
     def decoded(self) -> None:
         """Count a run of the decode graph."""
         with self._lock:
@@ -221,7 +230,8 @@ class Statistics:
                 error=self._error, engine_failing=self._engine_failing,
                 refused_lately=self._lately('refused') > 0, ahead_wanted=self._ahead_wanted,
                 without_context=now - self._whole_at,
-                without_forecast=now - self._forecast_at)
+                without_forecast=now - self._forecast_at,
+                scores=self._scores if now - self._scored_at <= WINDOW else {})
 
     def _count(self, what: str) -> None:
         self._counts[what] += 1

@@ -10,8 +10,8 @@ from support.pairs import make_pair, random_maps
 
 from deltaworld_ros.bundle import SemanticClass
 from deltaworld_ros.evaluate.scorers.calibration import CalibrationScorer
-from deltaworld_ros.evaluate.scorers.depth import DepthScorer, absrel, delta1, depth_sums, rmse
-from deltaworld_ros.evaluate.scorers.features import FeatureScorer, mean_squared, smooth_l1
+from deltaworld_ros.evaluate.scorers.depth import DepthScorer, absrel, delta1, rmse
+from deltaworld_ros.evaluate.scorers.features import FeatureScorer, smooth_l1
 from deltaworld_ros.evaluate.scorers.scorer import add
 from deltaworld_ros.evaluate.scorers.segmentation import (
     SegmentationScorer,
@@ -22,6 +22,7 @@ from deltaworld_ros.evaluate.scorers.segmentation import (
     pixel_accuracy,
 )
 from deltaworld_ros.evaluate.scorers.weights import WeightScorer
+from deltaworld_ros.forecast.differences import depth_sums, mean_squared
 
 CLASSES = [SemanticClass(name=name, color=(1, 2, 3), role=role) for name, role in (
     ('road', 'traversable'), ('car', 'dynamic'), ('truck', 'dynamic'), ('pedestrian', 'dynamic'),

@@ -19,6 +19,7 @@ from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast
 from deltaworld_ros.forecast.frame_gate import Odd, Restart, Verdict
+from deltaworld_ros.forecast.self_score import LeadScore
 from deltaworld_ros.forecast.view import (
     UNKNOWN_COLOR,
     color_depth,
@@ -27,7 +28,7 @@ from deltaworld_ros.forecast.view import (
 )
 from deltaworld_ros.node.judgement import REMEDIES, Limits, Situation, judge
 from deltaworld_ros.node.mailbox import Batch, Mailbox, WaitingFrame
-from deltaworld_ros.node.parameter_table import PARAMETERS, render_markdown
+from deltaworld_ros.node.parameter_table import NEVER, PARAMETERS, render_markdown
 from deltaworld_ros.node.shared_memory import shared_memory_problems
 from deltaworld_ros.node.statistics import Statistics
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
@@ -218,7 +219,12 @@ def diagnose(change: Any = None, limits: Any = None, **situation: Any) -> tuple[
         'state': 'active', 'startup_error': '', 'bundle': 'tiny', 'engine': 'some',
         'context_length': 4, 'stride': 0.2, 'depth_scale': 1.0, 'camera_problem': 'none came',
         **situation}
-    return judge(snapshot, Situation(**values), Limits(*(limits or (0.4, 1.0, 2.0))))
+    return judge(snapshot, Situation(**values), Limits(*(limits or (0.4, 1.0, 2.0, 0.0))))
+
+
+def lead_score(skill: float, forecasts: int = 5) -> LeadScore:
+    return LeadScore(forecasts, {'features': 0.1, 'classes': 0.1, 'depth': 0.1 * (1 - skill)},
+                     {'features': 0.2, 'classes': 0.2, 'depth': 0.1})
 
 
 @pytest.mark.parametrize(('change', 'situation', 'level', 'text'), [
@@ -255,11 +261,28 @@ def diagnose(change: Any = None, limits: Any = None, **situation: Any) -> tuple[
     ({'lost_lately': 3}, {}, 1, '3 messages were lost on their way'),
     ({}, {'clock_stands': 5.0}, 1, 'the clock has stood still for 5 s: use_sim_time is true'),
     ({}, {'input_problem': 'nobody publishes'}, 1, 'nobody publishes'),
+    ({'scores': {0.2: lead_score(-9), 0.6: lead_score(0.1)}}, {}, 0, 'active'),
+    ({'scores': {0.2: lead_score(0.1), 0.6: lead_score(-0.1, forecasts=4)}}, {}, 0, 'active'),
+    ({'scores': {0.2: lead_score(0.1), 0.6: lead_score(-0.1)}}, {}, 1,
+     'the skill of forecasts 0.6 s ahead is -0.10 in depth, limit 0 (0: no better than'),
 ])
 def test_diagnostics_name_every_cause(
         change: dict[str, Any], situation: dict[str, Any], level: int, text: str) -> None:
     result = diagnose(change, **situation)
     assert result[0] == level and text in result[1]
+
+
+def test_no_skill_is_judged_where_no_limit_is_set() -> None:
+    assert diagnose({'scores': {0.6: lead_score(-9)}}, (0.4, 1.0, 2.0, NEVER)) == (0, 'active')
+
+
+def test_a_score_ages() -> None:
+    now = 100.0
+    statistics = Statistics(lambda: now)
+    statistics.scored({0.6: lead_score(0.5)})
+    assert statistics.snapshot().scores[0.6].skill['depth'] == pytest.approx(0.5)
+    now += 31
+    assert statistics.snapshot().scores == {}
 
 
 def test_every_kind_has_a_remedy() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from deltaworld_ros.evaluate.pairs import Pair
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
+from deltaworld_ros.forecast.differences import depth_sums
 
 
 class DepthScorer:
@@ -37,18 +38,6 @@ class DepthScorer:
     def errors(self, sums: Sums) -> dict[str, dict[str, np.ndarray]]:
         """Return AbsRel."""
         return {'depth': {column: absrel(one) for column, one in sums.items()}}
-
-
-def depth_sums(predicted: np.ndarray, truth: np.ndarray, minimum: float,
-               maximum: float) -> np.ndarray:
-    """Return pixels, squared and relative errors and pixels within 1.25 (4,) of maps (a,b)."""
-    with np.errstate(invalid='ignore'):
-        valid = (truth > minimum) & (truth < maximum)
-    true = truth[valid].astype(np.float64)
-    guess = np.maximum(predicted[valid].astype(np.float64), 1e-9)
-    error = guess - true
-    near = np.count_nonzero(np.maximum(guess / true, true / guess) < 1.25)
-    return np.array([true.size, np.sum(error ** 2), np.sum(np.abs(error) / true), near])
 
 
 def rmse(one: np.ndarray) -> np.ndarray:

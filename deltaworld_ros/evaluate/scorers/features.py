@@ -10,6 +10,7 @@ import numpy as np
 
 from deltaworld_ros.evaluate.pairs import Pair
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
+from deltaworld_ros.forecast.differences import mean_squared
 
 _SPREAD = 'spread'
 
@@ -39,13 +40,6 @@ class FeatureScorer:
     def errors(self, sums: Sums) -> dict[str, dict[str, np.ndarray]]:
         """Return the squared errors."""
         return {'features': {name: one for name, one in sums.items() if name != _SPREAD}}
-
-
-def mean_squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the mean squared difference over the last two axes (patches, features)."""
-    gap = first - second
-    return np.einsum('...nd,...nd->...', gap, gap, dtype=np.float64) / (
-        gap.shape[-1] * gap.shape[-2])
 
 
 def smooth_l1(first: np.ndarray, second: np.ndarray, beta: float = 0.1) -> np.ndarray:

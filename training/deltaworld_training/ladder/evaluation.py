@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deltaworld_ros.bundle.class_lists import STREET as CLASSES
-from deltaworld_ros.evaluate.scorers.depth import depth_sums, rmse
+from deltaworld_ros.evaluate.scorers.depth import rmse
 from deltaworld_ros.evaluate.scorers.segmentation import confusion, counts, mean_iou
+from deltaworld_ros.forecast.differences import depth_sums
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.ladder.settings import DEPTH_MAXIMUM, DEPTH_MINIMUM, LadderSettings
 from deltaworld_training.stages.heads import as_maps
