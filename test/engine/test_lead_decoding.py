@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from support.limited_engine import LimitedEngine
-from support.network_bundle import write_network_bundle
+from support.network_bundle import network_bundle
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS, lead_output
@@ -23,10 +23,8 @@ FUTURES = 2
 
 
 @pytest.fixture(scope='module')
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp('networks')
-    write_network_bundle(folder)
-    return load_bundle(folder)
+def bundle() -> Bundle:
+    return load_bundle(network_bundle())
 
 
 def arguments(engine: OnnxRuntimeEngine, bundle: Bundle) -> tuple:

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
-from support.network_bundle import random_networks, small_recipe, write_network_bundle
+from support.network_bundle import network_bundle, random_networks, small_recipe
 
 from deltaworld_ros.bundle.load import Bundle, load_bundle
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
@@ -22,11 +22,9 @@ from deltaworld_training.runs.bundle_manifest import bundle_manifest
 
 
 @pytest.fixture(scope='module')
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle() -> Bundle:
     """Export real networks once."""
-    folder = tmp_path_factory.mktemp('exported')
-    write_network_bundle(folder)
-    return load_bundle(folder)
+    return load_bundle(network_bundle())
 
 
 def test_exported_graphs_reproduce_the_golden_arrays(bundle: Bundle) -> None:

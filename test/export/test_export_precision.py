@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
-from support.network_bundle import random_networks, small_recipe, write_network_bundle
+from support.network_bundle import network_bundle, random_networks, small_recipe
 from support.vit_bundle import vit_bundle, vit_networks
 from torch import nn
 from typer.testing import CliRunner
@@ -120,10 +120,9 @@ def test_scaled_weight_of_a_typed_graph_is_refused(tmp_path: Path) -> None:
 
 
 def test_command_exports_a_file_of_networks(tmp_path: Path) -> None:
-    write_network_bundle(tmp_path / 'bundle')
     save_networks(random_networks(small_recipe()), tmp_path / 'networks.safetensors')
     result = CliRunner().invoke(app, [
-        'export', str(tmp_path / 'networks.safetensors'), '--bundle', str(tmp_path / 'bundle'),
+        'export', str(tmp_path / 'networks.safetensors'), '--bundle', str(network_bundle()),
         '--output', str(tmp_path / 'half'), '--precision', 'fp16', '--steps', '2',
         '--json', str(tmp_path / 'report.json')])
     assert result.exit_code == 0, (result.output, result.exception)

@@ -14,6 +14,7 @@ from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_si
 from deltaworld_training.runs.provenance import licence_text
 from deltaworld_training.runs.recipe import Recipe, load_recipe
 from deltaworld_training.stages.linear_codes import fit_linear_code
+from support.once import once
 
 
 def small_recipe() -> Recipe:
@@ -62,6 +63,11 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
         fit_linear_code(tokenizer.delta_code, maps, centred=False)
         fit_linear_code(tokenizer.anchor_code, maps, centred=True)
     return networks
+
+
+def network_bundle() -> Path:
+    """Give the folder of the bundle of random networks, exported once a test run."""
+    return once('networks', write_network_bundle)
 
 
 def write_network_bundle(folder: Path, networks: Networks | None = None) -> Manifest:

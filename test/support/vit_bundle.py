@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from deltaworld_ros.export.precision import Precision
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, build_networks
 from deltaworld_ros.model.rotary import time_frequencies
+from support.once import once
 
 SIZE, HEADS = 768, 12
 GRID = (4, 6)
@@ -105,10 +103,10 @@ def vit_manifest(networks: Networks, steps: int = STEPS) -> Manifest:
 
 @functools.cache
 def vit_bundle(precision: Precision, layers: int = 1, steps: int = STEPS) -> Bundle:
-    """Export the networks once a session."""
-    folder = Path(tempfile.mkdtemp(prefix='vit_bundle_'))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return export_vit_bundle(folder, vit_networks(layers), precision, steps)
+    """Export the networks once a test run."""
+    return load_bundle(once(
+        f'vit-{precision}-{layers}-{steps}',
+        lambda folder: export_vit_bundle(folder, vit_networks(layers), precision, steps)))
 
 
 def export_vit_bundle(
