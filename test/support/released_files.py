@@ -37,12 +37,13 @@ def random_tensors(shapes: dict[str, list[int]], seed: int) -> dict[str, Tensor]
     return {name: random_tensor(name, shape, generator) for name, shape in shapes.items()}
 
 
-def write_tiny_release(folder: Path) -> dict[str, Path]:
+def write_tiny_release(folder: Path, layers: int = 2) -> dict[str, Path]:
     """Write the networks behind the golden tensors test/data/tiny.npz, as released."""
     folder.mkdir(parents=True, exist_ok=True)
     dino = folder / 'dinov3'
     dino.mkdir()
-    save_file(fill(DinoV3(192, 3, 2, 768), 'backbone').state_dict(), dino / 'model.safetensors')
+    backbone = fill(DinoV3(192, 3, layers, 768), 'backbone')
+    save_file(backbone.state_dict(), dino / 'model.safetensors')
 
     def save(name: str, prefix: str, module: torch.nn.Module, wrapped: bool = False) -> Path:
         state = {prefix + key: value for key, value in module.state_dict().items()}
@@ -52,17 +53,17 @@ def write_tiny_release(folder: Path) -> dict[str, Path]:
 
     return {
         'backbone': dino,
-        'tokenizer': save('deltatok', 'network.', fill(DeltaTok(192, 3, 2, 512), 'deltatok')),
+        'tokenizer': save('deltatok', 'network.', fill(DeltaTok(192, 3, layers, 512), 'deltatok')),
         'predictor': save('deltaworld', 'network._orig_mod.', fill(
-            DeltaWorld(192, 3, 2, 768), 'deltaworld'), wrapped=True),
+            DeltaWorld(192, 3, layers, 768), 'deltaworld'), wrapped=True),
         'frame-tokenizer': save(
-            'frametok', '', fill(DeltaTok(192, 3, 2, 512, frame_tokens=True), 'frametok')),
+            'frametok', '', fill(DeltaTok(192, 3, layers, 512, frame_tokens=True), 'frametok')),
         'discriminative': save('discriminative', 'network.', fill(
-            DeltaWorld(192, 3, 2, 768, learned_query=True), 'discriminative'), wrapped=True),
+            DeltaWorld(192, 3, layers, 768, learned_query=True), 'discriminative'), wrapped=True),
         'dino-world': save('dinoworld', 'network.', fill(
-            SpatialWorld(192, 3, 2, 768), 'dinoworld'), wrapped=True),
+            SpatialWorld(192, 3, layers, 768), 'dinoworld'), wrapped=True),
         'dino-world-bom': save('dinoworld-bom', '', fill(
-            SpatialWorld(192, 3, 2, 768, learned_query=False), 'dinoworld-bom')),
+            SpatialWorld(192, 3, layers, 768, learned_query=False), 'dinoworld-bom')),
         'cityscapes': save('seg-head-cityscapes', '', fill(SegmentationHead(192, 19), 'seg_head')),
         'vspw': save('seg-head-vspw', 'network.', fill(SegmentationHead(192, 124), 'seg_head')),
         'depth': save('depth-head-kitti', 'network.', fill(DepthHead(192), 'depth_head')),
