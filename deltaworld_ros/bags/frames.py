@@ -12,23 +12,20 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
+from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE, BagReader, stamp_of
+from deltaworld_ros.bags.storage import Message, Topic
 from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.intrinsics import Camera, read_camera
 from deltaworld_ros.errors import UserError
 
-IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
-CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 _LABEL_NAMES = ('label', 'labels')
 _DEPTH_NAMES = ('depth',)
+# Beginnings of the encodings of depth, disparity and the like.
+_MEASURED = ('16U', '16S', '32', '64', 'mono16')
 # Images that wait for the ground truth of their stamp before they are given without it.
 _PATIENCE = 5
-# Of a bag's own message definitions only these are needed; older bags carry none.
-_DEFAULT_TYPES = Stores.ROS2_JAZZY
 
 
 @dataclass
@@ -52,32 +49,18 @@ class Frame:
 @dataclass
 class _Waiting:
     message: Any = None
+    time: int = 0
     others: dict[str, Any] = field(default_factory=dict)
-
-
-def open_reader(path: Path) -> AnyReader:
-    """Open a rosbag2 folder, .mcap, .db3 or ROS 1 .bag file; the caller closes the reader."""
-    if not path.exists():
-        raise UserError(f'{path}: there is no such bag')
-    try:
-        reader = AnyReader([path], default_typestore=get_typestore(_DEFAULT_TYPES))
-        reader.open()
-    # A damaged file makes the storage readers raise almost anything.
-    except Exception as error:
-        reason = ' '.join(str(error).split())[:200]
-        raise UserError(
-            f'{path}: not a readable rosbag2 folder, .mcap, .db3 or .bag file: {reason}'
-        ) from None
-    return reader
 
 
 class BagFrames:
     """
     The images of one camera of a bag in recorded order, read lazily; a context manager.
 
-    Topics that are not given are found: the one colour image, the camera_info beside it, and
-    ground truth on topics whose last name is `label` or `depth`. `count` is the number of images;
-    `unreadable` counts images that could not be decoded, the first reason is in `problem`.
+    Topics that are not given are found among those with messages: the one colour image, the
+    camera_info beside it, and ground truth on topics whose last name is `label` or `depth`.
+    `count` is the number of images; `unreadable` is how many of them could not be decoded. The
+    first message that could not be read is in `problem`, damaged parts of the file in `losses`.
     `rectified` is `read_camera`'s.
     """
 
@@ -85,15 +68,15 @@ class BagFrames:
                  camera_info: str | None = None, labels: str | None = None,
                  depth: str | None = None, rectified: str = 'auto') -> None:
         self.path = Path(path)
-        self.unreadable = 0
         self.problem = ''
+        self._unreadable: set[tuple[int, int]] = set()   # log times and stamps
         self._rectified = rectified
-        self._reader = open_reader(self.path)
+        self._reader = BagReader(self.path)
         try:
             self._labels = self._ground_truth(labels, _LABEL_NAMES)
             self._depth = self._ground_truth(depth, _DEPTH_NAMES)
-            self._image = self._image_connection(image)
-            self._camera_info = self._camera_info_connection(camera_info)
+            self._image = self._image_topic(image)
+            self._camera_info = self._camera_info_topic(camera_info)
             self.count = self._image.msgcount
             if not self.count:
                 raise UserError(f'{self.path}: topic {self._image.topic} has no messages')
@@ -115,6 +98,16 @@ class BagFrames:
         self._reader.close()
 
     @property
+    def unreadable(self) -> int:
+        """Return the number of images that could not be decoded so far, each counted once."""
+        return len(self._unreadable)
+
+    @property
+    def losses(self) -> str:
+        """Return what of the file could not be read so far and what helps, '' for nothing."""
+        return self._reader.losses
+
+    @property
     def topics(self) -> dict[str, str | None]:
         """Return the topics in use by role."""
         roles = {'image': self._image, 'camera_info': self._camera_info, 'labels': self._labels,
@@ -129,22 +122,24 @@ class BagFrames:
         an image has the camera_info before it.
         """
         roles = {topic: role for role, topic in self.topics.items() if topic}
-        connections = [used for used in self._reader.connections if used.topic in roles]
+        used = [one for one in (self._image, self._camera_info, self._labels, self._depth) if one]
         waiting: OrderedDict[int, _Waiting] = OrderedDict()
-        for connection, _, data in self._reader.messages(connections):
-            message = self._deserialize(connection, data)
+        for received in self._reader.messages(used):
+            role = roles[received.topic.topic]
+            message = self._deserialize(received)
             if message is None:
+                if role == 'image':
+                    self._unreadable.add((received.time, 0))
                 continue
             stamp = stamp_of(message)
-            role = roles[connection.topic]
             entry = waiting.setdefault(stamp, _Waiting())
             if role != 'image':
                 entry.others[role] = message
             elif entry.message is not None:  # two images with one stamp
                 yield from self._frame(stamp, waiting.pop(stamp))
-                waiting[stamp] = _Waiting(message)
+                waiting[stamp] = _Waiting(message, received.time)
             else:
-                entry.message = message
+                entry.message, entry.time = message, received.time
             while waiting and self._complete(waiting, len(roles) - 1):
                 yield from self._frame(*waiting.popitem(last=False))
         for stamp, entry in waiting.items():
@@ -171,54 +166,61 @@ class BagFrames:
             if 'depth' in entry.others:
                 frame.depth = decode_depth(entry.others['depth'])
         except UserError as error:
-            self._count_unreadable(str(error))
+            self._unreadable.add((entry.time, stamp))
+            self.problem = self.problem or str(error)
             return
         yield frame
 
-    def _count_unreadable(self, reason: str) -> None:
-        self.unreadable += 1
-        self.problem = self.problem or reason
-
-    def _deserialize(self, connection: Connection, data: bytes) -> Any:
+    def _deserialize(self, message: Message) -> Any:
         try:
-            return self._reader.deserialize(data, connection.msgtype)
+            return self._reader.deserialize(message.data, message.topic.msgtype)
         except Exception as error:  # damaged data fails in as many ways as there are fields
-            self._count_unreadable(f'{connection.topic}: damaged message: {error}')
+            reason = ' '.join(str(error).split())[:200] or type(error).__name__
+            self.problem = self.problem or f'{message.topic.topic}: damaged message: {reason}'
             return None
 
-    def _first_message(self, connection: Connection) -> Any:
-        for _, _, data in self._reader.messages([connection]):
-            message = self._deserialize(connection, data)
-            if message is not None:
-                return message
+    def _first_message(self, topic: Topic) -> Any:
+        for message in self._reader.messages([topic]):
+            found = self._deserialize(message)
+            if found is not None:
+                return found
         return None
 
-    def _find(self, topic: str, kinds: tuple[str, ...]) -> Connection:
-        for connection in self._reader.connections:
-            if connection.topic == topic and connection.msgtype in kinds:
-                return connection
+    def _find(self, topic: str, kinds: tuple[str, ...]) -> Topic:
+        for found in self._reader.topics:
+            if found.topic == topic and found.msgtype in kinds:
+                return found
         wanted = ' or '.join(kind.rpartition('/')[2] for kind in kinds)
         raise UserError(
             f'{self.path}: no topic {topic!r} of type {wanted}; it has {self._listing(kinds)}')
 
     def _listing(self, kinds: tuple[str, ...]) -> str:
-        names = sorted({used.topic for used in self._reader.connections if used.msgtype in kinds})
+        names = sorted({used.topic for used in self._reader.topics if used.msgtype in kinds})
         return ', '.join(names) or 'none'
 
-    def _ground_truth(self, topic: str | None, names: tuple[str, ...]) -> Connection | None:
+    def _with_messages(self, *kinds: str) -> list[Topic]:
+        return [one for one in self._reader.topics if one.msgtype in kinds and one.msgcount]
+
+    def _ground_truth(self, topic: str | None, names: tuple[str, ...]) -> Topic | None:
         if topic:
             return self._find(topic, (IMAGE,))
-        found = [used for used in self._reader.connections
-                 if used.msgtype == IMAGE and used.topic.rpartition('/')[2] in names]
+        found = [used for used in self._with_messages(IMAGE)
+                 if used.topic.rpartition('/')[2] in names]
         return found[0] if len(found) == 1 else None
 
-    def _image_connection(self, topic: str | None) -> Connection:
+    def _image_topic(self, topic: str | None) -> Topic:
         if topic:
             return self._find(topic, (IMAGE, COMPRESSED))
         taken = {used.topic for used in (self._labels, self._depth) if used}
-        images = {used.topic: used for used in self._reader.connections
-                  if used.msgtype in (IMAGE, COMPRESSED) and used.topic not in taken}
-        colour = {name: used for name, used in images.items() if self._is_colour(used)}
+        images = [used for used in self._with_messages(IMAGE, COMPRESSED)
+                  if used.topic not in taken]
+        encodings = {used: self._encoding(used) for used in images}
+        pictures = [used for used, encoding in encodings.items()
+                    if not encoding.startswith(_MEASURED)]
+        # Cameras of more than 8 bits: what is no picture for sure is one where nothing else is.
+        pictures = pictures or [
+            used for used, encoding in encodings.items() if encoding == 'mono16']
+        colour = {used.topic: used for used in pictures}
         # A raw topic and its compressed twin are the same camera.
         for name in list(colour):
             if name.endswith('/compressed') and name.removesuffix('/compressed') in colour:
@@ -226,25 +228,26 @@ class BagFrames:
         if len(colour) == 1:
             return next(iter(colour.values()))
         if not colour:
-            raise UserError(f'{self.path}: no colour images; its topics are '
-                            f'{", ".join(sorted(self._reader.topics)) or "none"}')
+            raise UserError(f'{self.path}: no colour images; its topics are {self._every_topic()}')
         raise UserError(
             f'{self.path}: several cameras, choose one with --image: {", ".join(sorted(colour))}')
 
-    def _is_colour(self, connection: Connection) -> bool:
-        """Tell pictures from depth and other measurements by the first message's encoding."""
-        if connection.topic.endswith('/compressedDepth'):
-            return False
-        message = self._first_message(connection)
-        if message is None or connection.msgtype == COMPRESSED:
-            return True
-        return not message.encoding.startswith(('16U', '16S', '32', '64', 'mono16'))
+    def _every_topic(self) -> str:
+        return ', '.join(sorted(
+            used.topic if used.msgcount else f'{used.topic} (no messages)'
+            for used in self._reader.topics)) or 'none'
 
-    def _camera_info_connection(self, topic: str | None) -> Connection | None:
+    def _encoding(self, topic: Topic) -> str:
+        """Return the first message's encoding, which tells pictures from measurements."""
+        if topic.msgtype == COMPRESSED:
+            return '32FC1' if topic.topic.endswith('/compressedDepth') else ''
+        message = self._first_message(topic)
+        return '' if message is None else str(message.encoding)
+
+    def _camera_info_topic(self, topic: str | None) -> Topic | None:
         if topic:
             return self._find(topic, (CAMERA_INFO,))
-        infos = {used.topic: used for used in self._reader.connections
-                 if used.msgtype == CAMERA_INFO}
+        infos = {used.topic: used for used in self._with_messages(CAMERA_INFO)}
         base = self._image.topic.removesuffix('/compressed').rpartition('/')[0]
         beside = infos.get(f'{base}/camera_info')
         if beside or len(infos) != 1:
@@ -267,9 +270,3 @@ class BagFrames:
             return None, self._camera_problem
         problem = self._camera.size_problem(width, height)
         return (None, problem) if problem else (self._camera.pinhole, '')
-
-
-def stamp_of(message: Any) -> int:
-    """Return the header stamp of a ROS 1 or ROS 2 message in nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -11,17 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from deltaworld_ros.bags.frames import (
-    CAMERA_INFO,
-    COMPRESSED,
-    IMAGE,
-    BagFrames,
-    open_reader,
-)
+from deltaworld_ros.bags.frames import BagFrames
+from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE, BagReader
+from deltaworld_ros.bags.storage import Topic
 from deltaworld_ros.errors import UserError
 
 _TYPES = (IMAGE, COMPRESSED, CAMERA_INFO)
@@ -51,15 +45,22 @@ class CameraMessages:
             with BagFrames(path, image=image) as bag:
                 chosen = {bag.topics['image'], bag.topics['camera_info']}
         self._store = get_typestore(Stores.ROS2_JAZZY)
-        self._reader: AnyReader = open_reader(path)
-        self._connections: list[Connection] = [
-            used for used in self._reader.connections
-            if used.msgtype in _TYPES and (chosen is None or used.topic in chosen)]
-        self.topics = {used.topic: used.msgtype for used in self._connections}
-        self.count = sum(used.msgcount for used in self._connections)
+        self._reader = BagReader(path)
+        self.damaged = 0
+        self._used: list[Topic] = [
+            used for used in self._reader.topics if used.msgtype in _TYPES and used.msgcount
+            and (chosen is None or used.topic in chosen)]
+        self.topics = {used.topic: used.msgtype for used in self._used}
+        self.count = sum(used.msgcount for used in self._used)
         if not self.count:
             self._reader.close()
             raise UserError(f'{path}: no images and no camera_info to replay')
+
+    @property
+    def losses(self) -> str:
+        """Return what could not be read so far and what helps, in one line; '' for nothing."""
+        damaged = f'{self.damaged} damaged messages were left out' if self.damaged else ''
+        return '; '.join(filter(None, (self._reader.losses, damaged)))
 
     def __enter__(self) -> CameraMessages:
         """Give the bag itself, which is open already."""
@@ -72,11 +73,17 @@ class CameraMessages:
 
     def __iter__(self) -> Iterator[BagMessage]:
         """Yield every message; those of ROS 1 bags are converted."""
-        for connection, time, data in self._reader.messages(self._connections):
-            if not self._reader.is2:
-                message = self._reader.deserialize(data, connection.msgtype)
-                data = self._to_ros2(message, connection.msgtype)
-            yield BagMessage(connection.topic, connection.msgtype, time, bytes(data))
+        self.damaged = 0
+        for topic, time, data in self._reader.messages(self._used):
+            try:
+                if not self._reader.is2:
+                    data = self._to_ros2(
+                        self._reader.deserialize(data, topic.msgtype), topic.msgtype)
+                read_stamp(data)
+            except Exception:  # damaged data fails in as many ways as there are fields
+                self.damaged += 1
+                continue
+            yield BagMessage(topic.topic, topic.msgtype, time, bytes(data))
 
     def _to_ros2(self, message: Any, kind: str) -> bytes:
         types = self._store.types

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deltaworld_ros.bags.frames import open_reader, stamp_of
+from deltaworld_ros.bags.reader import BagReader, stamp_of
 from deltaworld_ros.errors import UserError
 
 ODOMETRY = 'nav_msgs/msg/Odometry'
@@ -38,8 +38,8 @@ def read_odometry(path: Path, topic: str | None = None) -> Odometry | None:
     Return None where there is none, or several and no name. Damaged messages and values that are
     not finite are left out. Raise `UserError` where the named topic is not there.
     """
-    with contextlib.closing(open_reader(path)) as reader:
-        found = {one.topic: one for one in reader.connections if one.msgtype == ODOMETRY}
+    with contextlib.closing(BagReader(path)) as reader:
+        found = {one.topic: one for one in reader.topics if one.msgtype == ODOMETRY}
         if topic and topic not in found:
             raise UserError(f'{path}: no topic {topic!r} of type Odometry; it has '
                             f'{", ".join(sorted(found)) or "none"}')
@@ -47,9 +47,9 @@ def read_odometry(path: Path, topic: str | None = None) -> Odometry | None:
             return None
         chosen = found[topic] if topic else next(iter(found.values()))
         rows = []
-        for connection, _, data in reader.messages([chosen]):
+        for topic, _, data in reader.messages([chosen]):
             try:
-                message = reader.deserialize(data, connection.msgtype)
+                message = reader.deserialize(data, topic.msgtype)
             except Exception:  # damaged data fails in as many ways as there are fields
                 continue
             twist = message.twist.twist

@@ -21,7 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from deltaworld_ros.bags.frames import BagFrames, open_reader
+from deltaworld_ros.bags.frames import BagFrames
+from deltaworld_ros.bags.reader import BagReader
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.moments import load_moments
@@ -201,8 +202,8 @@ def _environment(domain: int) -> dict[str, str]:
 
 def _duration(bag: Path) -> float:
     """Return the length of a recording in seconds."""
-    with contextlib.closing(open_reader(bag)) as reader:
-        return float(reader.duration / 1e9)
+    with contextlib.closing(BagReader(bag)) as reader:
+        return reader.duration
 
 
 def _progress(console: Console) -> Progress:

@@ -191,7 +191,10 @@ class Drive:
         yield from self._matcher.end()
         report.dropped, report.unmatched = self._bag.unreadable, self._matcher.unmatched
         if self._bag.problem:
-            report.tell(f'{report.path}: {report.dropped} unreadable: {self._bag.problem}')
+            report.tell(f'{report.path}: {report.dropped} images could not be read: '
+                        f'{self._bag.problem}')
+        if self._bag.losses:
+            report.tell(f'{report.path}: {self._bag.losses}')
 
     @property
     def _finished(self) -> bool:

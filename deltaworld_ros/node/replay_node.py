@@ -19,8 +19,8 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from deltaworld_ros.bags.frames import CAMERA_INFO, COMPRESSED, IMAGE
 from deltaworld_ros.bags.messages import BagMessage, CameraMessages, read_stamp, with_stamp
+from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE
 from deltaworld_ros.errors import UserError
 
 _TYPES: dict[str, Any] = {IMAGE: Image, COMPRESSED: CompressedImage, CAMERA_INFO: CameraInfo}
@@ -99,18 +99,21 @@ class ReplayNode(Node):
 
     def play(self, advance: Callable[[], None]) -> None:
         """Publish every message once, each when it is due; `advance` is called for each."""
-        first = True
+        last: int | None = None
         for message in self._bag:
-            if first:
+            if last is None:
                 self._begin(message)
-                first = False
-            self._sleep_until(message.time)
+            last = message.time
+            self._sleep_until(last)
             if not rclpy.ok():
                 return
             self._publishers_by_topic[message.topic].publish(self._stamped(message))
             advance()
+        if last is None:
+            raise UserError(f'no message of {", ".join(self._bag.topics)} is readable: '
+                            f'{self._bag.losses}')
         # Where the recording starts again, the last image is given its time too.
-        self._sleep_until(message.time + self._mean_interval(message.time))
+        self._sleep_until(last + self._mean_interval(last))
 
     def _begin(self, message: BagMessage) -> None:
         self._first_time, self._first_stamp = message.time, read_stamp(message.data)
@@ -171,6 +174,7 @@ def replay(path: str | Path, options: ReplayOptions,
         _check_renaming(bag, options)
         rclpy.init(args=[])
         node = ReplayNode(bag, options)
+        told = ''
         try:
             if options.wait > 0:
                 node.wait_for_subscribers()
@@ -178,6 +182,9 @@ def replay(path: str | Path, options: ReplayOptions,
                 print(f'deltaworld: {warning}', file=sys.stderr)
             while rclpy.ok():
                 node.play(advance)
+                if bag.losses != told:
+                    told = bag.losses
+                    print(f'deltaworld: {path}: {told}', file=sys.stderr)
                 if not options.loop:
                     break
         finally:

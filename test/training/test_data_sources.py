@@ -215,15 +215,30 @@ def test_a_range_of_a_bag(tmp_path: Path):
 
 
 def test_times_of_a_bag_are_those_of_the_headers(tmp_path: Path):
-    # Written late, out of order and one twice: the camera's stamps count.
-    order = [0, 2, 1, 3, 3, *range(4, 20)]
+    # Written late, one out of order, one twice, one without a stamp: as the node takes them.
+    order = [0, 2, 1, 3, 3, *range(4, 12), None, *range(12, 20)]
     messages = [
         ('/camera/image', START + 50_000_000 * place + 7_000_000_000,
-         image_message(START + 100_000_000 * number, FRAMES[number]))
+         image_message(0 if number is None else START + 100_000_000 * number,
+                       FRAMES[number or 0]))
         for place, number in enumerate(order)]
     [recording] = open_recordings('bag', write_bag(tmp_path / 'bag', messages))
+    expected = [0, *range(2, 20)]
+    np.testing.assert_allclose(recording.times(), np.array(expected) / 10)
+    assert frame_numbers(recording.read(list(range(19))).frames) == expected
+
+
+@pytest.mark.parametrize('stamps', [
+    # A first image without a stamp; one far ahead; three of another day.
+    [0, *range(10**7, 10**7 + 20)], [*range(100, 110), 99_999, *range(110, 120)],
+    [*range(100, 120), *range(5, 8)],
+])
+def test_misdated_images_are_no_part_of_a_recording(tmp_path: Path, stamps: list[int]):
+    messages = [
+        ('/camera/image', START + place, image_message(100_000_000 * stamp, FRAMES[0]))
+        for place, stamp in enumerate(stamps)]
+    [recording] = open_recordings('bag', write_bag(tmp_path / 'bag', messages))
     np.testing.assert_allclose(recording.times(), np.arange(20) / 10)
-    assert frame_numbers(recording.read(list(range(20))).frames) == list(range(20))
 
 
 def test_ground_truth_of_some_frames_and_another_size(tmp_path: Path):

@@ -11,23 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
 
-from deltaworld_ros.bags.frames import BagFrames, open_reader, stamp_of
+from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
+from deltaworld_ros.bags.reader import BagReader, stamp_of
 from deltaworld_ros.camera.choices import RECTIFIED
 from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.intrinsics import focal_length
 from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.forecast.frame_gate import FrameGate, Restart
 from deltaworld_training.data.clip import Clip
 from deltaworld_training.data.problems import BrokenFile
 from deltaworld_training.data.recordings import UNLABELLED
 
 _LOG = logging.getLogger('deltaworld_training.data')
 _OPEN_BAGS = 8
+# Seconds between two images; the node's default.
+_MAX_GAP = 1.0
+_DAY_NS = 86_400 * 10**9
 _BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
-_readers: OrderedDict[tuple[int, Path], AnyReader] = OrderedDict()
+_readers: OrderedDict[tuple[int, Path], BagReader] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,9 @@ class BagRecording:
         """Decode the message of a role that carries this stamp."""
         reader = _reader(self.path)
         topic, log = index.topics[role], index.logs[role][stamp]
-        connections = [used for used in reader.connections if used.topic == topic]
+        topics = [used for used in reader.topics if used.topic == topic]
         try:
-            for used, _, data in reader.messages(connections, log, log + 1):
+            for used, _, data in reader.messages(topics, log, log + 1):
                 message = reader.deserialize(data, used.msgtype)
                 if stamp_of(message) == stamp:
                     return decode(message)
@@ -134,7 +138,7 @@ class BagRecording:
             raise BrokenFile(self.path, f'no image of {topics["image"]} is readable')
         topics.pop('camera_info', None)
         logs = self._read_stamps(topics)
-        stamps = np.array(sorted(logs['image']), np.int64)
+        stamps = np.array(list(logs['image']), np.int64)
         times = (stamps - stamps[0]) * 1e-9
         kept = (times >= self.start) & (times < (np.inf if self.end is None else self.end))
         if not kept.any():
@@ -149,26 +153,85 @@ class BagRecording:
         """Read every message once and keep only its two times."""
         roles = {topic: role for role, topic in topics.items()}
         logs: dict[str, dict[int, int]] = {role: {} for role in topics}
+        takes = _Takes()
         reader = _reader(self.path)
-        connections = [used for used in reader.connections if used.topic in roles]
         damaged = 0
-        try:
-            for used, log, data in reader.messages(connections):
-                try:
-                    stamp = stamp_of(reader.deserialize(data, used.msgtype))
-                # Damaged data fails in as many ways as there are fields.
-                except Exception:
-                    damaged += 1
-                    continue
-                logs[roles[used.topic]].setdefault(stamp, log)
-        except Exception as error:
-            raise BrokenFile(self.path, f'damaged: {error}') from None
-        if damaged:
-            _LOG.warning('skipped %d damaged messages of %s', damaged, self.path)
+        for topic, log, data in reader.messages(
+                [used for used in reader.topics if used.topic in roles]):
+            try:
+                message = reader.deserialize(data, topic.msgtype)
+                stamp, role = stamp_of(message), roles[topic.topic]
+                if role == 'image':
+                    takes.add(stamp, log, _source_of(message))
+                else:
+                    logs[role].setdefault(stamp, log)
+            # Damaged data fails in as many ways as there are fields.
+            except Exception:
+                damaged += 1
+        logs['image'] = takes.longest()
+        for problem in (reader.losses, takes.left_out(),
+                        f'{damaged} damaged messages were left out' if damaged else ''):
+            if problem:
+                _LOG.warning('%s: %s', self.path, problem)
         return logs
 
 
-def _reader(path: Path) -> AnyReader:
+class _Takes:
+    """
+    The images of a bag that follow each other, as the running forecaster would take them.
+
+    A take is a list of contexts of stamps (ns) and log times; only a gap begins a context within
+    it, everything else that restarts the forecaster begins another take.
+    """
+
+    def __init__(self) -> None:
+        self._gate = FrameGate(_MAX_GAP)
+        self._takes: list[list[list[tuple[int, int]]]] = [[[]]]
+        self._odd = 0
+
+    def add(self, stamp: int, log: int, source: tuple[Any, ...]) -> None:
+        """Take or leave the next image."""
+        verdict = self._gate.check(stamp, source)
+        if verdict.odd:
+            self._odd += 1
+            return
+        take = self._takes[-1]
+        if verdict.resumed:     # the image that made the gap was misdated
+            self._odd += len(take.pop())
+        elif verdict.restart is Restart.GAP:
+            # Drivers stamp their first image with 0 before they know the time.
+            if len(take) == 1 and len(take[0]) == 1 and stamp - take[0][0][0] > _DAY_NS:
+                self._odd += len(take.pop())
+            take.append([])
+        elif verdict.restart:
+            self._takes.append([[]])
+        self._takes[-1][-1].append((stamp, log))
+
+    def longest(self) -> dict[int, int]:
+        """Return the log times of the longest take by stamp."""
+        return dict(max(
+            ([image for context in take for image in context] for take in self._takes), key=len))
+
+    def left_out(self) -> str:
+        """Return in one line what is not part of the recording, or nothing."""
+        others = sum(len(context) for take in self._takes for context in take) \
+            - len(self.longest())
+        lines = [
+            f'{self._odd} odd images (repeated, late or misdated) were left out' if self._odd
+            else '',
+            f'{others} images before or after a lasting jump of time or source were left out'
+            if others else '']
+        return '; '.join(filter(None, lines))
+
+
+def _source_of(message: Any) -> tuple[Any, ...]:
+    """Return what must not change within a recording."""
+    if hasattr(message, 'encoding'):
+        return message.width, message.height, message.encoding, message.header.frame_id
+    return message.format, message.header.frame_id
+
+
+def _reader(path: Path) -> BagReader:
     """Return an open bag; the least recently used of many is closed."""
     # A reader that a forked worker inherits shares its place in the file with the parent.
     key = (os.getpid(), path)
@@ -176,7 +239,7 @@ def _reader(path: Path) -> AnyReader:
         _readers.move_to_end(key)
         return _readers[key]
     try:
-        reader = open_reader(path)
+        reader = BagReader(path)
     except UserError as error:
         raise BrokenFile(path, error) from None
     _readers[key] = reader

@@ -1,0 +1,199 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Open a bag of any kind, and read of a damaged one what is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from deltaworld_ros.bags import mcap_storage, ros1_storage, sqlite_storage
+from deltaworld_ros.bags.decompression import (
+    ZSTD_MAGIC,
+    DamagedData,
+    decompress,
+    decompress_file,
+)
+from deltaworld_ros.bags.storage import Losses, Message, Storage, Topic
+from deltaworld_ros.errors import UserError
+
+IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
+_STORAGES: tuple[tuple[bytes, type[Storage]], ...] = (
+    (mcap_storage.MAGIC, mcap_storage.McapStorage),
+    (sqlite_storage.MAGIC, sqlite_storage.SqliteStorage),
+    (ros1_storage.MAGIC, ros1_storage.Ros1Storage),
+)
+_ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
+_KINDS = 'not a readable rosbag2 folder, .mcap, .db3 or .bag file'
+_MAX_METADATA = 16 * 2**20
+
+
+class BagReader:
+    """
+    An open rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.
+
+    `topics` are all of them, by name and type. Only messages that are asked for are deserialised,
+    with the bag's own definition of their type or the one built into rosbags, so that one odd
+    topic does not matter. `losses` says what could not be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a bag; raise `UserError` where nothing of it can be read."""
+        self.path = path
+        self._folder_losses = Losses('try `ros2 bag reindex` on the folder')
+        self._stack = contextlib.ExitStack()
+        self._stores: dict[str, Any] = {}
+        self._storages: list[Storage] = []
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        self._storages.sort(key=lambda one: one.start)
+        self.is2 = not isinstance(self._storages[0], ros1_storage.Ros1Storage)
+        counts: dict[tuple[str, str], int] = {}
+        for topic in (topic for one in self._storages for topic in one.topics):
+            key = topic.topic, topic.msgtype
+            counts[key] = counts.get(key, 0) + topic.msgcount
+        self.topics = [Topic(*key, count) for key, count in counts.items()]
+
+    @property
+    def duration(self) -> float:
+        """Return the seconds between the first and the last message."""
+        return (max(one.end for one in self._storages)
+                - min(one.start for one in self._storages)) / 1e9
+
+    @property
+    def losses(self) -> str:
+        """Return what could not be read so far and what helps, in one line; '' for nothing."""
+        every = (self._folder_losses, *(one.losses for one in self._storages))
+        return '; '.join(filter(None, (one.summary() for one in every)))
+
+    def close(self) -> None:
+        """Close the bag."""
+        self._stack.close()
+
+    def messages(
+        self, topics: Collection[Topic], start: int | None = None, stop: int | None = None,
+    ) -> Iterator[Message]:
+        """Yield messages of topics by log time (ns), from `start` until before `stop`."""
+        names = {(one.topic, one.msgtype): one for one in topics}
+        for storage in self._storages:
+            for message in storage.messages({one.topic for one in topics}, start, stop):
+                topic = names.get((message.topic.topic, message.topic.msgtype))
+                if topic is None:
+                    continue
+                data = message.data
+                # rosbag2 compresses single messages; none of its own begins so.
+                if data.startswith(ZSTD_MAGIC):
+                    try:
+                        data = decompress(data, 'zstd')
+                    except DamagedData as error:
+                        storage.losses.add((topic.topic, message.time), error)
+                        continue
+                yield Message(topic, message.time, data)
+
+    def deserialize(self, data: bytes, kind: str) -> Any:
+        """Return the message object; damaged data raises almost anything."""
+        if kind not in self._stores:
+            self._stores[kind] = self._store(kind)
+        store = self._stores[kind]
+        return store.deserialize_cdr(data, kind) if self.is2 else \
+            store.deserialize_ros1(data, kind)
+
+    def _store(self, kind: str) -> Any:
+        """Return the types to read `kind` with: the bag's own where they are whole."""
+        for storage in self._storages:
+            text = storage.definitions.get(kind)
+            if not text:
+                continue
+            own = get_typestore(Stores.EMPTY)
+            # Definitions are wrong in more ways than the parser has errors for.
+            with contextlib.suppress(Exception):
+                own.register(get_types_from_msg(text, kind))
+                own.get_msgdef(kind)
+                return own
+        return get_typestore(Stores.ROS2_JAZZY if self.is2 else Stores.ROS1_NOETIC)
+
+    def _open(self) -> None:
+        if not self.path.exists():
+            raise UserError(f'{self.path}: there is no such bag')
+        files = self._files_of_folder() if self.path.is_dir() else [self.path]
+        problems = []
+        for file in files:
+            try:
+                storage = self._open_file(file)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            # rosbags, sqlite and the system have errors of their own for a damaged file.
+            except Exception as error:
+                reason = ' '.join(str(error).split())[:200] or type(error).__name__
+                problems.append(f'{file}: {_KINDS}: {reason}')
+                continue
+            self._storages.append(storage)
+            self._stack.callback(storage.close)
+        if not self._storages:
+            raise UserError(problems[0] if problems else f'{self.path}: {_KINDS}: the folder has '
+                            f'neither of {", ".join(_ENDINGS)}')
+        for problem in problems:
+            self._folder_losses.add(problem, problem)
+
+    def _files_of_folder(self) -> list[Path]:
+        """Return the files that metadata.yaml lists, or all that there are without it."""
+        found = sorted(file for file in self.path.iterdir() if file.name.endswith(_ENDINGS))
+        try:
+            if (self.path / 'metadata.yaml').stat().st_size > _MAX_METADATA:
+                raise ValueError('it is too large')
+            content = (self.path / 'metadata.yaml').read_text(encoding='utf-8')
+            described = yaml.safe_load(content)['rosbag2_bagfile_information']
+            names = [PurePath(str(name)).name for name in described['relative_file_paths']]
+        # YAML makes of damaged text whatever it can.
+        except Exception as error:
+            if found:
+                reason = ' '.join(str(error).split())[:100] or type(error).__name__
+                self._folder_losses.add('metadata', f'metadata.yaml is not usable: {reason}')
+            return found
+        files = []
+        for name in names:
+            if name and (self.path / name).is_file():
+                files.append(self.path / name)
+            else:
+                self._folder_losses.add(name, f'{name} is missing')
+        return files or found
+
+    def _open_file(self, file: Path) -> Storage:
+        if not file.is_file():
+            raise UserError(f'{file}: {_KINDS}')
+        with file.open('rb') as opened:
+            first = opened.read(16)
+        if first.startswith(ZSTD_MAGIC):
+            return self._open_packed(file)
+        for magic, storage in _STORAGES:
+            if first.startswith(magic):
+                return storage(file)
+        raise UserError(f'{file}: {_KINDS}: it begins as none of them')
+
+    def _open_packed(self, file: Path) -> Storage:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix='deltaworld_bag_'))
+        target, disk = Path(folder) / file.stem, os.statvfs(folder)
+        free = disk.f_bavail * disk.f_frsize
+        problem = decompress_file(file, target, free // 2)
+        storage = self._open_file(target)
+        if problem:
+            self._folder_losses.add(file, problem)
+        return storage
+
+
+def stamp_of(message: Any) -> int:
+    """Return the header stamp of a ROS 1 or ROS 2 message in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
