@@ -27,6 +27,7 @@ from deltaworld_ros.node.mailbox import Mailbox, WaitingFrame
 from deltaworld_ros.node.outputs import output_table
 from deltaworld_ros.node.parameter_table import NEVER
 from deltaworld_ros.node.parameters import parameter
+from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.publishers import ForecastPublishers
 from deltaworld_ros.node.statistics import Statistics
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
@@ -48,13 +49,15 @@ class CameraStream:
     graphs run in a thread of the stream's own.
     """
 
-    def __init__(self, node: LifecycleNode, log: ThrottledLog, name: str = '') -> None:
+    def __init__(self, node: LifecycleNode, log: ThrottledLog, planner: PlannerInputs,
+                 name: str = '') -> None:
         self.name = name
         self.statistics = Statistics()
         self.processor: FrameProcessor | None = None
         self.hanging = False     # the engine did not come back: nobody may use or free it any more
         self._node = node
         self._log = log
+        self._planner = planner
         self._inputs = f'{name}/' if name else ''
         self._outputs = f'~/{name}' if name else '~'
         self._manifest: Manifest | None = None
@@ -71,7 +74,7 @@ class CameraStream:
         if processor is not None and self._publishers is not None:
             situation = replace(
                 situation, depth_scale=processor.depth_scale,
-                camera_problem=processor.camera_problem)
+                camera_problem=processor.camera_problem, ego_problem=processor.ego_problem)
             self.statistics.wanted(self._publishers.request(self._publishers.wanted()).ahead)
         if self._worker is not None:
             situation = replace(situation, seconds_in_work=self._worker.seconds_in_work)
@@ -98,7 +101,7 @@ class CameraStream:
         self.processor = FrameProcessor(
             forecaster, manifest, engine.name, self._publishers, self.statistics,
             node.get_clock(), self._log, fit=parameter(node, 'fit'),
-            output_width=parameter(node, 'output_width'))
+            output_width=parameter(node, 'output_width'), planner=self._planner)
         self.update_parameters()
         self._manifest = manifest
         self.hanging = False

@@ -32,6 +32,7 @@ from deltaworld_ros.node.diagnostics import status_message
 from deltaworld_ros.node.judgement import Limits, Situation
 from deltaworld_ros.node.labels import publish_labels
 from deltaworld_ros.node.parameters import declare_parameters, parameter, unknown_parameters
+from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.shared_memory import shared_memory_problems
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip
 from deltaworld_ros.node.worker import WORKER_NAME
@@ -54,7 +55,8 @@ class ForecastNode(LifecycleNode):
         self._survive_impossible_transitions()
         declare_parameters(self)
         self._log = ThrottledLog(self.get_logger(), self.context.ok)
-        self._streams = [CameraStream(self, self._log)]
+        self._planner = PlannerInputs(self, self._log)
+        self._streams = [CameraStream(self, self._log, self._planner)]
         self._state = 'unconfigured'
         self._startup_error = ''
         self._engine: Engine | None = None
@@ -95,6 +97,7 @@ class ForecastNode(LifecycleNode):
                 'activate refused: the engine still hangs; clean up and configure for another one')
             return FAILURE
         super().on_activate(state)
+        self._planner.activate()
         for stream in self._streams:
             stream.activate()
         self._state = 'active'
@@ -165,6 +168,7 @@ class ForecastNode(LifecycleNode):
         return FAILURE
 
     def _stop(self) -> None:
+        self._planner.deactivate()
         for stream in self._streams:
             stream.deactivate()
 
@@ -193,6 +197,7 @@ class ForecastNode(LifecycleNode):
         return response
 
     def _clock_jumped(self, jump: TimeJump) -> None:
+        self._planner.clear()
         if self._state == 'active':
             for stream in self._streams:
                 stream.reset(Restart.CLOCK_JUMPED)

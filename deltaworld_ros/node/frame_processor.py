@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from rclpy.clock import Clock
+from std_msgs.msg import Header
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.depth_scale import depth_scale
@@ -21,6 +22,8 @@ from deltaworld_ros.forecast.frame_gate import Restart, Verdict
 from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.frame_score import FrameScore, Part
 from deltaworld_ros.node.mailbox import Batch, WaitingFrame
+from deltaworld_ros.node.planner_inputs import PlannerInputs
+from deltaworld_ros.node.planner_scene import RobotState
 from deltaworld_ros.node.publishers import ForecastPublishers, Request
 from deltaworld_ros.node.statistics import Statistics
 from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
@@ -36,7 +39,8 @@ class FrameProcessor:
 
     def __init__(self, forecaster: Forecaster, manifest: Manifest, engine_name: str,
                  publishers: ForecastPublishers, statistics: Statistics, clock: Clock,
-                 log: ThrottledLog, *, fit: str, output_width: int) -> None:
+                 log: ThrottledLog, *, fit: str, output_width: int,
+                 planner: PlannerInputs | None = None) -> None:
         self.output_width = output_width
         self.abandoned = False
         self.failed_ns: int | None = None   # stamp of the last frame that could not be used
@@ -44,6 +48,8 @@ class FrameProcessor:
         self.camera_problem = 'no camera_info has arrived'
         self.depth_scale: float | None = None
         self.score = FrameScore(manifest)
+        self.ego_problem = ''
+        self._planner = planner
         self._forecaster = forecaster
         self._manifest = manifest
         self._engine_name = engine_name
@@ -107,9 +113,13 @@ class FrameProcessor:
         forecast = self._forecast(request, part)
         computed = time.perf_counter()
 
+        # As late as possible: the odometry of the image's stamp may have come meanwhile.
+        robot = self._robot(message.header, forecast, any(
+            topic.output.plans for topic in wanted))
         result = FrameResult(
             message.header, fitted, manifest, self._engine_name, camera, to_input,
-            self.depth_scale, self.output_width, forecast)
+            self.depth_scale, self.output_width, forecast, robot=robot,
+            now_ns=self._clock.now().nanoseconds)
         number = self._publishers.publish(
             [topic for topic in wanted if not topic.output.needs.late], result)
         sent = time.perf_counter()
@@ -167,6 +177,15 @@ class FrameProcessor:
             return None
         self._statistics.decoded()
         return forecast
+
+    def _robot(self, header: Header, forecast: Forecast | None, planned: bool) -> RobotState:
+        """Return where the robot is and how it moves, as far as anybody needs it."""
+        if self._planner is None or forecast is None:
+            self.ego_problem = ''
+            return RobotState()
+        robot = self._planner.state(header, forecast.leads, planned)
+        self.ego_problem = robot.problem
+        return robot
 
     def _fitting_camera(self, image: DecodedImage) -> Camera | None:
         camera = self.camera

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from deltaworld_ros.bundle.manifest import Manifest
-from deltaworld_ros.camera.intrinsics import Camera, Matrix
+from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.forecast.forecaster import Forecast
 from deltaworld_ros.forecast.self_score import LeadScore
+from deltaworld_ros.node.planner_scene import PlannerScene, RobotState
 
 
 @dataclass
@@ -39,7 +40,55 @@ class FrameResult:
     forecast: Forecast | None = None
     scores: Mapping[float, LeadScore] | None = None   # by lead (s); None: nothing was compared
     timings: dict[str, float] = field(default_factory=dict)   # ms by stage
-    age: float = 0.0                   # s between the stamp and now
+    age: float = 0.0                   # s between the stamp and the publication of the maps
+    robot: RobotState = field(default_factory=RobotState)
+    now_ns: int = 0                    # by the node's clock when publishing began; 0: unknown
+
+    def header_of(self, lead: int) -> Header:
+        """
+        Return the header of a lead's maps: the input's, in the frame of the camera at that lead.
+
+        Without a broadcast frame it is the camera's own.
+        """
+        if lead == 0 or not self.robot.lead_frames or self.forecast is None:
+            return self.header
+        return Header(stamp=self.header.stamp, frame_id=lead_frame(
+            self.header.frame_id, self.forecast.leads[lead]))
+
+    def past_header(self, frame_id: str) -> Header:
+        """Return a header with the image's stamp, or now where the image's is in the future."""
+        stamp = self.header.stamp
+        if 0 < self.now_ns < self.stamp_ns:
+            seconds, nanoseconds = divmod(self.now_ns, 10**9)
+            stamp = type(stamp)(sec=seconds, nanosec=nanoseconds)
+        return Header(stamp=stamp, frame_id=frame_id)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Return the stamp of the image in nanoseconds."""
+        return int(self.header.stamp.sec) * 10**9 + int(self.header.stamp.nanosec)
+
+    @property
+    def age_now(self) -> float:
+        """Return the seconds between the stamp and the moment when publishing began."""
+        return (self.now_ns - self.stamp_ns) / 1e9
+
+    def intrinsics(self, size: tuple[int, int]) -> Matrix:
+        """Return the pinhole matrix (3, 3) of maps of a size (width, height)."""
+        assert self.camera is not None
+        to_map = resize_matrix(size[0] / self.manifest.image_width,
+                               size[1] / self.manifest.image_height)
+        return to_map @ self.to_input @ self.camera.pinhole
+
+    @cached_property
+    def scene(self) -> PlannerScene | None:
+        """Return the obstacles for planners, None where the camera is unknown."""
+        if self.camera is None:
+            return None
+        manifest = self.manifest
+        return PlannerScene(
+            self.metres, self.intrinsics((manifest.map_width, manifest.map_height)), manifest,
+            self.robot)
 
     @property
     def num_leads(self) -> int:
@@ -80,3 +129,8 @@ class FrameResult:
         return dataclasses.replace(
             forecast, fused_depth=metres(forecast.fused_depth, forecast.fused_labels),
             depth=futures)
+
+
+def lead_frame(camera: str, lead: float) -> str:
+    """Name the frame of a camera at a lead (s): front_lead_600ms."""
+    return f'{camera or "camera"}_lead_{round(1000 * lead)}ms'

@@ -57,6 +57,7 @@ class Situation:
     seconds_in_work: float = 0.0   # of the frame in work, 0 without one
     clock_stands: float = 0.0      # s that the simulated clock has not moved
     input_problem: str = ''        # what is wrong with the image topic
+    ego_problem: str = ''          # why ego motion is not compensated, where it should be
 
     @property
     def needed_rate(self) -> float:
@@ -122,6 +123,8 @@ def _inputs(snapshot: Snapshot, situation: Situation, limits: Limits
                      f'{RATE_WINDOW:g} s: see "Large images" in docs/install.md')
     if snapshot.accepted and situation.depth_scale is None:
         yield WARN, f'depth is not scaled to the camera: {situation.camera_problem}'
+    if snapshot.accepted and situation.ego_problem:
+        yield WARN, f'ego motion is not compensated: {situation.ego_problem}'
     lately = snapshot.input_rate * RATE_WINDOW
     for kind, number in snapshot.odd_lately.items():
         if number > MANY_ODD * lately:

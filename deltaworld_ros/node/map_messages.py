@@ -19,38 +19,39 @@ from deltaworld_ros.node.messages import camera_info_message, restamped, seriali
 
 def segmentation(result: FrameResult, lead: int) -> bytes | None:
     """Return the fused class ids, mono8."""
-    return _map_message(result, result.metres.fused_labels[lead], 'mono8')
+    return _map_message(result, lead, result.metres.fused_labels[lead], 'mono8')
 
 
 def depth(result: FrameResult, lead: int) -> bytes | None:
     """Return the fused depth in metres, 32FC1."""
-    return _map_message(result, result.metres.fused_depth[lead])
+    return _map_message(result, lead, result.metres.fused_depth[lead])
 
 
 def confidence(result: FrameResult, lead: int) -> bytes | None:
     """Return the share (x255) of the weighted futures that agree with the fused class, mono8."""
     share = np.rint(255 * result.metres.confidence[lead]).astype(np.uint8)
-    return _map_message(result, share, 'mono8')
+    return _map_message(result, lead, share, 'mono8')
 
 
 def futures_segmentation(result: FrameResult, lead: int) -> bytes | None:
     """Return the class ids of all futures, 8UC<K>."""
-    return _map_message(result, _stack(result.metres.labels, lead))
+    return _map_message(result, lead, _stack(result.metres.labels, lead))
 
 
 def futures_depth(result: FrameResult, lead: int) -> bytes | None:
     """Return the depth of all futures in metres, 32FC<K>."""
-    return _map_message(result, _stack(result.metres.depth, lead))
+    return _map_message(result, lead, _stack(result.metres.depth, lead))
 
 
 def future_segmentation(number: int, result: FrameResult, lead: int) -> bytes | None:
     """Return the class ids of one future, mono8."""
-    return _map_message(result, _future(result.metres.labels, number, lead), 'mono8')
+    return _map_message(
+        result, lead, _future(result.metres.labels, number, lead), 'mono8')
 
 
 def future_depth(number: int, result: FrameResult, lead: int) -> bytes | None:
     """Return the depth of one future in metres, 32FC1."""
-    return _map_message(result, _future(result.metres.depth, number, lead))
+    return _map_message(result, lead, _future(result.metres.depth, number, lead))
 
 
 def view(result: FrameResult, lead: int) -> bytes:
@@ -63,35 +64,36 @@ def view(result: FrameResult, lead: int) -> bytes:
 
 
 class CameraInfoMaker:
-    """Describes the maps, alike for every lead: one camera sees them all."""
+    """Describes the maps of every lead: one camera sees them all, if from different places."""
 
     def __init__(self) -> None:
-        # The last serialized message, and what it describes: cameras seldom change.
-        self._described: Any = None
-        self._description = b''
+        # For each lead the last message and what it describes: cameras seldom change.
+        self._descriptions: dict[int, tuple[Any, bytes]] = {}
 
     def __call__(self, result: FrameResult, lead: int) -> bytes | None:
         """Return the intrinsics of the maps, or None where the camera is unknown."""
         camera, size, manifest = result.camera, result.size, result.manifest
         if camera is None:
             return None
-        seen = (result.header.frame_id, camera.values(), result.to_input.tobytes(), size)
-        if seen != self._described:
+        header = result.header_of(lead)
+        seen = (header.frame_id, camera.values(), result.to_input.tobytes(), size)
+        described, description = self._descriptions.get(lead, (None, b''))
+        if seen != described:
             to_map = resize_matrix(size[0] / manifest.image_width,
                                    size[1] / manifest.image_height) @ result.to_input
-            self._description = serialize_message(
-                camera_info_message(result.header, camera, to_map, size))
-            self._described = seen
-        return restamped(self._description, result.header)
+            description = serialize_message(camera_info_message(header, camera, to_map, size))
+            self._descriptions[lead] = (seen, description)
+        return restamped(description, header)
 
 
 def _map_message(
-        result: FrameResult, maps: NDArray[Any] | None, encoding: str | None = None,
+        result: FrameResult, lead: int, maps: NDArray[Any] | None, encoding: str | None = None,
 ) -> bytes | None:
     """Return maps (a, b) or (a, b, K) at the published size, or None where there are none."""
     if maps is None:
         return None
-    return serialized_image(result.header, enlarge_map(maps, result.size), encoding)
+    return serialized_image(
+        result.header_of(lead), enlarge_map(maps, result.size), encoding)
 
 
 def _stack(futures: NDArray[Any] | None, lead: int) -> NDArray[Any] | None:

@@ -14,11 +14,12 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from nav_msgs.msg import OccupancyGrid
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import String
 
-from deltaworld_ros.node import map_messages
+from deltaworld_ros.node import map_messages, planner_messages
 from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.messages import forecast_info_message, score_message
 
@@ -64,6 +65,7 @@ class Output:
     leads: Leads = Leads.EACH
     needs: Needs = Needs.FUSED
     always: bool = False
+    plans: bool = False   # for planners, who need the motion of the robot
     qos: QoSProfile = field(default_factory=lambda: OUTPUT_QOS)
 
 
@@ -92,6 +94,17 @@ def output_table(num_futures: int, publish_each_future: bool, self_score: bool,
             ]
     if self_score:
         rows.append(Output('score', String, score_message, Leads.ALL, Needs.SCORE, always=True))
+    rows += [
+        Output('points', PointCloud2, planner_messages.points, plans=True),
+        *(Output(name, message_type, make, Leads.ALL, needs, always=True, plans=True)
+          for name, message_type, make, needs in (
+              ('obstacles', PointCloud2, planner_messages.obstacles, Needs.FUSED),
+              ('scan', LaserScan, planner_messages.scan, Needs.FUSED),
+              ('futures/obstacles', PointCloud2, planner_messages.future_obstacles,
+               Needs.FUTURES),
+              ('occupancy', OccupancyGrid, planner_messages.occupancy_grid, Needs.FUTURES),
+              ('risk', String, planner_messages.risk, Needs.FUTURES))),
+    ]
     rows.append(Output('forecast_info', String, forecast_info_message, Leads.ALL, Needs.FRAME,
                        always=True))
     return rows

@@ -121,6 +121,58 @@ PARAMETERS = (
         'autostart', False,
         'Configure and activate when the process starts, without a lifecycle manager.'),
     ParameterRow(
+        'camera_pose', '',
+        'Pose of the camera on the robot, `x y z roll pitch yaw` in m and rad, of its body (x '
+        'along the view, z up); empty: from TF, where tf2_ros is installed.'),
+    ParameterRow(
+        'base_frame', 'base_link',
+        'Frame of the robot, in which `camera_pose` is given and whose motion `odom` tells.'),
+    ParameterRow(
+        'lead_frames', True,
+        'With odometry, broadcast `<camera>_lead_<ms>ms` on /tf and stamp the maps and clouds of '
+        'a lead into it, where tf2_msgs is installed.'),
+    ParameterRow(
+        'odom_limit', 0.5,
+        'Odometry is interpolated over gaps, and carried on after its end, of at most this many '
+        'seconds.',
+        minimum=0.01, maximum=10.0),
+    ParameterRow(
+        'obstacle_roles', 'all',
+        'Obstacles of which roles the outputs for planners show.',
+        choices=('all', 'dynamic')),
+    ParameterRow(
+        'occupancy_size', 40.0,
+        'Side of `~/occupancy` in m, ahead of the robot.',
+        minimum=1.0, maximum=200.0),
+    ParameterRow(
+        'occupancy_resolution', 0.5,
+        'Side of a cell of `~/occupancy` in m.',
+        minimum=0.05, maximum=5.0),
+    ParameterRow(
+        'corridor_width', 2.4,
+        'Width in m that `~/risk` keeps free: of the robot, and what must stay free beside it.',
+        minimum=0.1, maximum=20.0),
+    ParameterRow(
+        'robot_front', 1.0,
+        'Distance in m from the origin of `base_frame` to the foremost point of the robot.',
+        minimum=0.0, maximum=20.0),
+    ParameterRow(
+        'reaction_time', 0.3,
+        'Seconds before the robot brakes, for `~/risk`.',
+        minimum=0.0, maximum=5.0),
+    ParameterRow(
+        'deceleration', 3.0,
+        'Braking of the robot in m/s2, for `~/risk`.',
+        minimum=0.1, maximum=20.0),
+    ParameterRow(
+        'standstill_distance', 1.0,
+        'Metres that stay free before an obstacle, for `~/risk`.',
+        minimum=0.0, maximum=20.0),
+    ParameterRow(
+        'risk_level', 0.2,
+        'Share of the worst futures whose mean margin is the CVaR of `~/risk`.',
+        minimum=0.01, maximum=1.0),
+    ParameterRow(
         'age_warn', 0.4,
         'Diagnostics warn when an output is older than this many seconds at its publication.',
         minimum=0.001, maximum=3600.0, dynamic=True),

@@ -144,7 +144,8 @@ def test_every_topic(client: Client) -> None:
               for name, _ in client.node.get_topic_names_and_types()
               if name.startswith('/forecast/lead_')}
     camera_topics = {f'lead_{ms}ms/camera_info' for ms in (0, 200, 400, 600)}
-    assert topics == set(expected) | camera_topics
+    clouds = {f'lead_{ms}ms/points' for ms in (0, 200, 400, 600)}
+    assert topics == set(expected) | camera_topics | clouds
 
     for topic, encoding in expected.items():
         message = received[topic][-1]
