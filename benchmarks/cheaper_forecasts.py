@@ -158,7 +158,8 @@ class Runner:
     def __init__(self, folder: Path, way: Way) -> None:
         bundle = load_bundle(folder / way.bundle)
         self.engine = OnnxRuntimeEngine(bundle, threads=1)
-        self.parity = check_parity(self.engine, bundle)
+        self.parity = check_parity(
+            self.engine, bundle, leads=self.engine.prepare_leads(bundle))
         self._way = way
         self._stride = bundle.manifest.stride
         self._forecaster = Forecaster(

@@ -4,27 +4,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from deltaworld_ros.bundle.files import digest_inside, read_inside
 from deltaworld_ros.bundle.manifest import (
     MANIFEST_NAME,
+    REQUIRED_FILES,
     Manifest,
     read_manifest,
-    sha256_of,
 )
 from deltaworld_ros.errors import UserError
 
 # The bundles that ship with the package.
 BUNDLES_FOLDER = Path(__file__).resolve().parent.parent / 'bundles'
+# What engines and commands use is read once and held; other files may be large.
+_HELD_FILES = (*REQUIRED_FILES, 'baselines.npz')
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: its folder and what its manifest says."""
+    """
+    A verified bundle: its folder, what its manifest says, and the bytes that were verified.
+
+    What is read from a bundle are those bytes: files that change later change nothing.
+    """
 
     path: Path
     manifest: Manifest
+    contents: Mapping[str, bytes] = field(repr=False)
+
+    def read(self, name: str) -> bytes:
+        """Return the verified bytes of a file; raise `UserError` for one that is not held."""
+        if name not in self.contents:
+            raise UserError(f'{self.path}: the bundle has no file {name!r}')
+        return self.contents[name]
 
     def file(self, name: str) -> Path:
         """Give the path of a file that the manifest lists; `UserError` for any other."""
@@ -70,19 +86,18 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     """
     folder = find_bundle(name_or_path)
     manifest = read_manifest(folder / MANIFEST_NAME)
+    contents: dict[str, bytes] = {}
     for name, expected in manifest.files.items():
         path = folder / name
-        # Only regular files are opened: a device or pipe would never end.
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f'{path}: listed in {MANIFEST_NAME} but missing from the bundle')
-        if path.resolve().parent != folder.resolve():
-            raise UserError(f'{path}: is a link that leads out of the bundle')
-        try:
-            actual = sha256_of(path)
-        except OSError as error:
-            raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+        if name in _HELD_FILES:
+            contents[name] = read_inside(path)
+            actual = hashlib.sha256(contents[name]).hexdigest()
+        else:
+            actual = digest_inside(path)
         if actual != expected:
             raise UserError(
                 f'{path}: sha256 is {actual[:12]}.., {MANIFEST_NAME} says {expected[:12]}..: '
                 'the bundle is damaged or was altered')
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, contents)

@@ -6,6 +6,7 @@ from deltaworld_ros.engine.interface import (
     Engine,
     EngineUnavailable,
     Features,
+    LeadDecoding,
     OutOfDeviceMemory,
 )
 from deltaworld_ros.engine.parity import ParityReport, check_parity
@@ -16,6 +17,7 @@ __all__ = [
     'Engine',
     'EngineUnavailable',
     'Features',
+    'LeadDecoding',
     'OutOfDeviceMemory',
     'ParityReport',
     'check_parity',

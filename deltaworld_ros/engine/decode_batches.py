@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.manifest import Manifest
-from deltaworld_ros.engine.interface import Engine, Features, OutOfDeviceMemory
+from deltaworld_ros.engine.interface import Engine, Features, LeadDecoding, OutOfDeviceMemory
 
 _EACH_FUTURE = ('labels', 'depth', 'future_features')
 _FUSED = ('fused_labels', 'fused_depth', 'confidence')
@@ -81,6 +82,17 @@ class DecodeBatches:
                     self._log(f'{self.name}: too little memory to decode {len(tokens)} futures '
                               f'at once; {most} at a time from now on ({shortage})')
                 return maps
+
+    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
+        """See `Engine.prepare_leads`; nothing, and a line in the log, where memory is short."""
+        try:
+            return self._engine.prepare_leads(bundle)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._log(f'{self.name}: too little memory for graphs of single leads; all leads are '
+                      'decoded each time')
+            return []
 
     def features_to_host(self, features: Features) -> NDArray[np.float32]:
         """See `Engine.features_to_host`."""

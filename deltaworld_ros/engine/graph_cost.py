@@ -28,7 +28,7 @@ def bundle_cost(bundle: Bundle, num_samples: int, num_futures: int) -> dict[str,
     """
     m = bundle.manifest
     device = torch.device('cpu')
-    graphs = {name: TorchGraph(bundle.file(f'{name}.onnx'), device) for name in GRAPHS}
+    graphs = {name: TorchGraph(name, bundle.read(f'{name}.onnx'), device) for name in GRAPHS}
 
     def gflops(graph: str, outputs: Sequence[str], **inputs: Tensor) -> float:
         counter = FlopCounterMode(display=False)

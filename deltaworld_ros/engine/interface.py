@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deltaworld_ros.bundle import Bundle
 
 # The features (N, D) of one frame where the engine keeps them: opaque to everyone else.
 Features = Any
@@ -16,6 +19,14 @@ Features = Any
 
 class EngineUnavailable(Exception):
     """This machine or this bundle lacks what an engine needs; the message says what."""
+
+
+@dataclass(frozen=True)
+class LeadDecoding:
+    """Outputs of the decode graph for one lead (0: the present) that have a graph of their own."""
+
+    outputs: tuple[str, ...]
+    lead: int
 
 
 class OutOfDeviceMemory(EngineUnavailable):
@@ -58,6 +69,15 @@ class Engine(Protocol):
 
         Only `outputs` (names of the decode graph's outputs) are copied back, without batch axis.
         Of maps, only those of `leads` (0: the present) are sure to hold values; all by default.
+        """
+        ...
+
+    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
+        """
+        Prepare graphs of single leads from the bundle; return what they will decode.
+
+        Everything else, and everything until this was called, is decoded by the whole graph: no
+        graph is prepared later, so that a gate can judge all that will run.
         """
         ...
 

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaworld_ros.bundle import Bundle
-from deltaworld_ros.bundle.lead_outputs import FUTURE_MAPS, lead_output
+from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS, lead_output
 from deltaworld_ros.bundle.manifest import GRAPHS
 from deltaworld_ros.engine.cut_graph import cut_graph
-from deltaworld_ros.engine.interface import EngineUnavailable, Features
+from deltaworld_ros.engine.interface import EngineUnavailable, Features, LeadDecoding
 
 CPU = 'CPUExecutionProvider'
 CUDA = 'CUDAExecutionProvider'
-# Subscribers come and go; each cut graph holds the decoder's weights once more.
-MOST_CUT_SESSIONS = 3
+# Each graph of a lead holds the decoder's weights once more.
+MAX_LEAD_GRAPH_BYTES = 256_000_000
 
 
 class OnnxRuntimeEngine:
@@ -53,9 +53,8 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         self._open = lambda model: onnxruntime.InferenceSession(
             model, options, providers=[provider])
-        self._sessions = {graph: self._open(str(bundle.file(f'{graph}.onnx'))) for graph in GRAPHS}
-        self._decode_graph = bundle.file('decode.onnx')
-        self._cut_sessions: dict[tuple[str, ...], Any] = {}
+        self._sessions = {graph: self._open(bundle.read(f'{graph}.onnx')) for graph in GRAPHS}
+        self._lead_sessions: dict[LeadDecoding, Any] = {}
         # Where CUDA's libraries do not load, ONNX Runtime quietly runs on the CPU instead.
         if provider not in self._sessions['observe'].get_providers():
             self.close()
@@ -97,16 +96,51 @@ class OnnxRuntimeEngine:
             outputs: Sequence[str], leads: Sequence[int] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """See `Engine.decode`; maps of other leads than `leads` are zero."""
-        if leads is not None:
-            wanted = [(name, lead) for name in outputs for lead in leads
-                      if lead > 0 or name not in FUTURE_MAPS]
-            session = self._cut_session(tuple(lead_output(*one) for one in wanted))
-            if session is not None:
-                parts = self._decode(session, features, tokens, weights,
-                                     [lead_output(*one) for one in wanted])
-                return self._joined(dict(zip(wanted, parts, strict=True)), outputs, len(tokens))
-        maps = self._decode(self._sessions['decode'], features, tokens, weights, outputs)
-        return dict(zip(outputs, maps, strict=True))
+        given = features, tokens, weights
+        decodings = self._decodings(outputs, leads)
+        if not decodings:
+            maps = self._decode(self._sessions['decode'], *given, outputs)
+            return dict(zip(outputs, maps, strict=True))
+        parts = {}
+        for decoding in decodings:
+            lead = decoding.lead
+            names = [name for name in outputs if lead > 0 or name not in FUTURE_MAPS]
+            values = self._decode(self._lead_sessions[decoding], *given,
+                                  [lead_output(name, lead) for name in names])
+            parts.update({(name, lead): value for name, value in zip(names, values, strict=True)})
+        return self._joined(parts, outputs, len(tokens))
+
+    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
+        """See `Engine.prepare_leads`; fewer where the graphs would take too much memory."""
+        whole, size = bundle.read('decode.onnx'), 0
+        sessions = {}
+        for decoding in lead_decodings(self._manifest.steps):
+            model = cut_graph(whole, [
+                lead_output(name, decoding.lead) for name in decoding.outputs])
+            if model is None:   # the graph has no values of single leads
+                break
+            size += len(model)
+            if size > MAX_LEAD_GRAPH_BYTES:
+                break
+            sessions[decoding] = self._open(model)
+        self._lead_sessions = sessions
+        return list(sessions)
+
+    def _decodings(
+            self, outputs: Sequence[str], leads: Sequence[int] | None) -> list[LeadDecoding]:
+        """Return what is prepared for these maps; nothing where the whole graph is to run."""
+        ahead = [lead for lead in leads or () if lead > 0]
+        if leads is None or len(ahead) > 1:
+            return []
+        chosen = []
+        for lead in leads:
+            wanted = {name for name in outputs if lead > 0 or name not in FUTURE_MAPS}
+            decoding = next((prepared for prepared in self._lead_sessions
+                             if prepared.lead == lead and wanted <= set(prepared.outputs)), None)
+            if decoding is None:
+                return []
+            chosen.append(decoding)
+        return chosen
 
     def _decode(self, session: Any, features: Features, tokens: NDArray[np.float32],
                 weights: NDArray[np.float32], outputs: Sequence[str]) -> list[NDArray[Any]]:
@@ -118,15 +152,6 @@ class OnnxRuntimeEngine:
             binding.bind_output(name, 'cpu')
         session.run_with_iobinding(binding)
         return [value.numpy()[0] for value in binding.get_outputs()]
-
-    def _cut_session(self, outputs: tuple[str, ...]) -> Any:
-        """Give the decode graph cut down to these values, or None where it has no such values."""
-        if outputs not in self._cut_sessions:
-            model = cut_graph(self._decode_graph.read_bytes(), outputs)
-            if len(self._cut_sessions) == MOST_CUT_SESSIONS:
-                del self._cut_sessions[next(iter(self._cut_sessions))]
-            self._cut_sessions[outputs] = None if model is None else self._open(model)
-        return self._cut_sessions[outputs]
 
     def _joined(self, parts: dict[tuple[str, int], NDArray[Any]], outputs: Sequence[str],
                 futures: int) -> dict[str, NDArray[Any]]:
@@ -158,5 +183,12 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._sessions.clear()
-        self._cut_sessions.clear()
+        self._lead_sessions.clear()
         self._no_features = None
+
+
+def lead_decodings(steps: int) -> list[LeadDecoding]:
+    """Return what nodes ask for most: fused maps of one lead, then those of each future too."""
+    ahead = range(steps, 0, -1)
+    return [LeadDecoding(FUSED_MAPS, lead) for lead in (0, *ahead)] + [
+        LeadDecoding(FUSED_MAPS + FUTURE_MAPS, lead) for lead in ahead]

@@ -56,14 +56,19 @@ def engine_names() -> list[str]:
 
 
 def load_engine(
-        bundle: Bundle, engine: str = 'auto', threads: int = 0,
-        log: Log = _LOGGER.info) -> Engine:
+        bundle: Bundle, engine: str = 'auto', threads: int = 0, log: Log = _LOGGER.info, *,
+        num_samples: int | None = None, num_futures: int | None = None,
+        single_leads: bool = False) -> Engine:
     """
     Give the first engine that starts and reproduces the bundle's golden outputs.
 
     `engine` is `auto`, a family (`onnxruntime`) or one of `ENGINES`; `threads` is the number of
     CPU threads, 0 for the engine's choice. `log` gets a line for each engine refused and for the
     one chosen, and the engines' own lines. Raise `UserError` with every reason where none is left.
+
+    What the caller will run is prepared and judged before it is used: forecasts of `num_samples`
+    samples and `num_futures` futures (those of golden.npz by default), and with `single_leads`
+    decoding that names its leads.
     """
     if engine not in engine_names():
         raise UserError(f'engine {engine!r}: must be one of {", ".join(engine_names())}')
@@ -76,7 +81,9 @@ def load_engine(
         candidate: Engine | None = None
         try:
             candidate = start_engine(name, bundle, threads, log)
-            report = check_parity(candidate, bundle)
+            leads = candidate.prepare_leads(bundle) if single_leads else []
+            report = check_parity(
+                candidate, bundle, num_samples=num_samples, num_futures=num_futures, leads=leads)
         except EngineUnavailable as error:
             reason = str(error)
         # Engines fail in their own ways (libraries, drivers, memory): the next one is tried.

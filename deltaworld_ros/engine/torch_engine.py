@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.manifest import GRAPHS
-from deltaworld_ros.engine.interface import EngineUnavailable, Features
+from deltaworld_ros.engine.interface import EngineUnavailable, Features, LeadDecoding
 from deltaworld_ros.engine.onnx_operators import OPERATORS, Operator
 
 
@@ -41,12 +40,12 @@ class Step:
 class TorchGraph:
     """One ONNX graph, executed in torch; what depends on no input is computed at load."""
 
-    def __init__(self, path: Path, device: torch.device) -> None:
-        graph = onnx.load(path).graph
+    def __init__(self, name: str, model: bytes, device: torch.device) -> None:
+        graph = onnx.load_from_string(model).graph
         unknown = sorted({node.op_type for node in graph.node} - set(OPERATORS))
         if unknown:
             raise EngineUnavailable(
-                f'{path.name} has operators that the torch engine lacks: {", ".join(unknown)}')
+                f'{name} has operators that the torch engine lacks: {", ".join(unknown)}')
         constants = {
             item.name: _constant(numpy_helper.to_array(item)) for item in graph.initializer}
         self._steps: list[Step] = []
@@ -105,7 +104,8 @@ class TorchEngine:
         self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         self.name = f'torch ({self._device})'
         self._graphs = {
-            name: TorchGraph(bundle.file(f'{name}.onnx'), self._device) for name in GRAPHS}
+            name: TorchGraph(file, bundle.read(file), self._device)
+            for name, file in ((name, f'{name}.onnx') for name in GRAPHS)}
         m = bundle.manifest
         self._no_features = torch.zeros(1, m.num_patches, m.feature_size, device=self._device)
 
@@ -137,6 +137,10 @@ class TorchEngine:
             outputs, features=features, tokens=self._tensor(tokens),
             weights=self._tensor(weights))
         return {name: _array(value) for name, value in zip(outputs, maps, strict=True)}
+
+    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
+        """See `Engine.prepare_leads`; the steps of the whole graph that outputs need are run."""
+        return []
 
     def features_to_host(self, features: Features) -> NDArray[np.float32]:
         """See `Engine.features_to_host`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.bundle.arrays import read_arrays
 from deltaworld_ros.errors import UserError
 
 
@@ -30,12 +31,8 @@ def load_baselines(bundle: Bundle) -> Baselines | None:
     if 'baselines.npz' not in manifest.files:
         return None
     path = bundle.file('baselines.npz')
-    with np.load(path, allow_pickle=False) as archive:
-        missing = {'blur', 'mean_token'} - set(archive.files)
-        if missing:
-            raise UserError(f'{path}: lacks {", ".join(sorted(missing))}')
-        blur = archive['blur'].astype(np.float32)
-        mean_token = archive['mean_token'].astype(np.float32)
+    arrays = read_arrays(bundle.read('baselines.npz'), path, ['blur', 'mean_token'])
+    blur, mean_token = (arrays[name].astype(np.float32) for name in ('blur', 'mean_token'))
     expected = (manifest.steps, manifest.feature_size, 3, 3)
     if blur.shape != expected or mean_token.shape != (manifest.token_size,):
         raise UserError(

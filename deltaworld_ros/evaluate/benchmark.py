@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.bundle.arrays import read_arrays
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.forecast.forecaster import Forecaster
 
@@ -30,8 +31,7 @@ def benchmark(engine: Engine, bundle: Bundle, *, num_samples: int | None = None,
     topics have subscribers. `total` is the wall time of one such forecast, measured around both.
     """
     manifest = bundle.manifest
-    with np.load(bundle.file('golden.npz'), allow_pickle=False) as golden:
-        frames = golden['frames']
+    frames = read_arrays(bundle.read('golden.npz'), 'golden.npz', ['frames'])['frames']
     forecaster = Forecaster(engine, manifest, num_samples=num_samples, num_futures=num_futures)
     times: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for index in range(manifest.context_length - 1 + _WARM_UP + repetitions):

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from deltaworld_ros.engine import Engine, Features
+from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.engine import Engine, Features, LeadDecoding
 
 Result = TypeVar('Result')
 
@@ -45,6 +46,10 @@ class TimedEngine:
         """See `Engine.decode`."""
         return self._timed(
             'decode', lambda: self._engine.decode(features, tokens, weights, outputs, leads))
+
+    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
+        """See `Engine.prepare_leads`."""
+        return self._engine.prepare_leads(bundle)
 
     def features_to_host(self, features: Features) -> NDArray[np.float32]:
         """See `Engine.features_to_host`."""

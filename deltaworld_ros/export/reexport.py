@@ -82,7 +82,7 @@ def export_again(
         frames, stamps = golden['frames'], golden['stamps']
     frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
                        for frame in frames])
-    licences = bundle.file('LICENSES.md').read_text(encoding='utf-8')
+    licences = bundle.read('LICENSES.md').decode('utf-8')
     return export_bundle(
         folder, manifest, networks, frames, stamps, None, licences, half_weights=False,
         precision=precision)

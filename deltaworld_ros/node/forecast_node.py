@@ -139,8 +139,11 @@ class ForecastNode(LifecycleNode):
     def _configure(self) -> None:
         bundle = load_bundle(parameter(self, 'bundle'))
         manifest = bundle.manifest
-        self._engine = load_engine(bundle, parameter(self, 'engine'), parameter(self, 'threads'),
-                                   log=self._log.info)
+        self._engine = load_engine(
+            bundle, parameter(self, 'engine'), parameter(self, 'threads'), log=self._log.info,
+            num_samples=parameter(self, 'num_samples') or manifest.num_samples,
+            num_futures=parameter(self, 'num_futures') or manifest.num_futures,
+            single_leads=True)
         for stream in self._streams:
             stream.configure(self._engine, manifest)
         self._labels = publish_labels(self, manifest)

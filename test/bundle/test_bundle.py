@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -122,12 +123,29 @@ def test_missing_file(folder: Path) -> None:
     assert 'decode.onnx: listed in bundle.yaml but missing' in refusal(folder)
 
 
-def test_file_that_is_a_pipe_is_not_opened(folder: Path) -> None:
-    import os
+@pytest.mark.parametrize('make, says', [
+    (os.mkfifo, 'is a pipe; must be a regular file'), (os.mkdir, 'is a folder'),
+    (lambda path: os.symlink('/dev/zero', path), 'a link that leads out'),
+    (lambda path: os.symlink('../elsewhere', path), 'a link that leads out'),
+    (lambda path: os.symlink(path, path), 'missing'),
+    (lambda path: os.symlink('nowhere', path), 'missing'),
+])
+@pytest.mark.parametrize('name', ['decode.onnx', 'weights.safetensors'])
+def test_what_is_no_regular_file_is_not_opened(
+        folder: Path, make: Callable[[Path], None], says: str, name: str) -> None:
+    if not (folder / name).exists():
+        (folder / name).write_bytes(b'')
+    (folder.parent / 'elsewhere').write_bytes(b'')
+    write_manifest(folder, load_bundle(folder).manifest)
+    (folder / name).unlink()
+    make(folder / name)
+    assert f'{name}: ' in refusal(folder) and says in refusal(folder)
 
-    (folder / 'decode.onnx').unlink()
-    os.mkfifo(folder / 'decode.onnx')
-    assert 'missing' in refusal(folder)
+
+def test_links_inside_the_folder_are_followed(folder: Path) -> None:
+    (folder / 'golden.npz').rename(folder / 'stored')
+    (folder / 'golden.npz').symlink_to('stored')
+    load_bundle(folder)
 
 
 def test_unlisted_required_file(folder: Path) -> None:

@@ -174,6 +174,64 @@ class ScaledEngine(OnnxRuntimeEngine):
         super().close()
 
 
+class HalfWrongEngine(OnnxRuntimeEngine):
+    """A wrong engine: a part of each map is twice as far away."""
+
+    share = 0.4
+
+    def decode(self, *arguments: object) -> dict[str, np.ndarray]:
+        maps = super().decode(*arguments)
+        for name in ('depth', 'fused_depth'):
+            if name in maps:
+                depth = maps[name] = maps[name].copy()
+                depth[..., :round(self.share * depth.shape[-1])] *= 2
+        return maps
+
+
+def test_what_a_median_hides_is_refused(bundle: Bundle) -> None:
+    report = check_parity(HalfWrongEngine(bundle, threads=1), bundle)
+    assert report.figures['depth error'] < 0.01
+    assert 'near depth is 0.5938, must be at least 0.99' in str(report)
+
+
+class WatchedEngine(OnnxRuntimeEngine):
+    """Counts samples and futures of every call."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, threads=1)
+        self.seen: set[tuple[str, int]] = set()
+
+    def rollout(self, *arguments: np.ndarray) -> np.ndarray:
+        self.seen.add(('rollout', len(arguments[3])))
+        return super().rollout(*arguments)
+
+    def decode(self, features: object, tokens: np.ndarray, *arguments: object) -> dict:
+        self.seen.add(('decode', len(tokens)))
+        return super().decode(features, tokens, *arguments)
+
+
+@pytest.mark.parametrize('samples, futures', [(1, 1), (5, 2), (8, 3), (32, 4), (20, 7)])
+def test_the_sizes_that_will_run_are_judged(bundle: Bundle, samples: int, futures: int) -> None:
+    engine = WatchedEngine(bundle)
+    report = check_parity(engine, bundle, num_samples=samples, num_futures=futures)
+    assert report.passed, str(report)
+    assert engine.seen == {('rollout', samples), ('decode', futures), ('decode', 1)}
+
+
+def test_files_that_change_after_the_check_change_nothing(
+        tiny_bundle: Path, tmp_path: Path) -> None:
+    """The engine is built of the bytes whose hashes were compared."""
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+    loaded = load_bundle(folder)
+    for name in loaded.manifest.files:
+        (folder / name).write_bytes(b'another file')
+    lines: list[str] = []
+    load_engine(loaded, 'onnxruntime-cpu', 1, lines.append).close()
+    assert 'chosen' in lines[-1]
+    with pytest.raises(UserError, match='damaged or was altered'):
+        load_bundle(folder)
+
+
 def test_nan_is_refused(bundle: Bundle) -> None:
     report = check_parity(NanEngine(bundle, threads=1), bundle)
     assert 'future token cosine is nan' in str(report)

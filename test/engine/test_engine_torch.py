@@ -154,7 +154,8 @@ def test_whole_bundle(tiny_bundle: Path) -> None:
 
 def test_only_what_outputs_need_is_computed(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
-    graph = torch_engine.TorchGraph(bundle.file('decode.onnx'), torch.device('cpu'))
+    graph = torch_engine.TorchGraph(
+        'decode.onnx', bundle.read('decode.onnx'), torch.device('cpu'))
     m = bundle.manifest
     inputs = {
         'features': torch.rand(1, m.num_patches, m.feature_size),

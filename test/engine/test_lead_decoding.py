@@ -4,19 +4,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from support.limited_engine import LimitedEngine
+from onnx import helper, numpy_helper
+from support.limited_engine import NO_MEMORY, LimitedEngine
 from support.network_bundle import network_bundle
 
-from deltaworld_ros.bundle import Bundle, load_bundle
+from deltaworld_ros.bundle import Bundle, load_bundle, write_manifest
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS, lead_output
+from deltaworld_ros.engine import Engine, LeadDecoding, load_engine
 from deltaworld_ros.engine.cut_graph import cut_graph
 from deltaworld_ros.engine.decode_batches import DecodeBatches
-from deltaworld_ros.engine.onnxruntime_engine import MOST_CUT_SESSIONS, OnnxRuntimeEngine
+from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
+from deltaworld_ros.errors import UserError
 
 MAPS = (*FUSED_MAPS, *FUTURE_MAPS)
 FUTURES = 2
@@ -24,10 +29,18 @@ FUTURES = 2
 
 @pytest.fixture(scope='module')
 def bundle() -> Bundle:
-    return load_bundle(network_bundle())
+    return load_bundle('street-lite0')
 
 
-def arguments(engine: OnnxRuntimeEngine, bundle: Bundle) -> tuple:
+@pytest.fixture(scope='module')
+def engine(bundle: Bundle) -> OnnxRuntimeEngine:
+    """Give an engine that has its graphs of single leads."""
+    engine = OnnxRuntimeEngine(bundle, threads=1)
+    assert len(engine.prepare_leads(bundle)) == 1 + 2 * bundle.manifest.steps
+    return engine
+
+
+def arguments(engine: Engine, bundle: Bundle) -> tuple:
     m, random = bundle.manifest, np.random.default_rng(0)
     features = random.standard_normal((m.num_patches, m.feature_size)).astype(np.float32)
     tokens = random.standard_normal((FUTURES, m.steps, m.token_size)).astype(np.float32)
@@ -38,8 +51,8 @@ def arguments(engine: OnnxRuntimeEngine, bundle: Bundle) -> tuple:
 @pytest.mark.parametrize('leads', [(0,), (1,), (3,), (0, 2), (0, 1, 2, 3)])
 @pytest.mark.parametrize('outputs', [FUSED_MAPS, MAPS])
 def test_maps_of_some_leads_are_those_of_the_whole_graph(
-        bundle: Bundle, leads: tuple[int, ...], outputs: tuple[str, ...]):
-    engine = OnnxRuntimeEngine(bundle, threads=1)
+        bundle: Bundle, engine: OnnxRuntimeEngine, leads: tuple[int, ...],
+        outputs: tuple[str, ...]):
     given = arguments(engine, bundle)
     whole = engine.decode(*given, outputs)
     some = engine.decode(*given, outputs, leads)
@@ -56,7 +69,7 @@ def test_maps_of_some_leads_are_those_of_the_whole_graph(
 
 def decoder_blocks(bundle: Bundle, outputs: list[str]) -> int:
     """Count the attentions in the graph that these outputs need."""
-    model = cut_graph(bundle.file('decode.onnx').read_bytes(), outputs)
+    model = cut_graph(bundle.read('decode.onnx'), outputs)
     assert model is not None
     graph = onnx.load_from_string(model)
     onnx.checker.check_model(onnx.shape_inference.infer_shapes(graph))
@@ -66,38 +79,93 @@ def decoder_blocks(bundle: Bundle, outputs: list[str]) -> int:
 
 def test_farther_leads_and_unwanted_heads_are_not_in_the_graph(bundle: Bundle):
     blocks = [decoder_blocks(bundle, [lead_output('fused_depth', lead)]) for lead in range(4)]
-    assert blocks == [0, 1, 2, 3]
-    path = bundle.file('decode.onnx')
-    whole = len(onnx.load(path).graph.node)
-    fused = cut_graph(path.read_bytes(), [lead_output('fused_depth', 3)])
+    assert blocks == [0, 2, 4, 6]   # two layers a step
+    model = bundle.read('decode.onnx')
+    whole = len(onnx.load_from_string(model).graph.node)
+    fused = cut_graph(model, [lead_output('fused_depth', 3)])
     assert fused is not None
     assert len(onnx.load_from_string(fused).graph.node) < whole
 
 
 def test_cutting_to_all_outputs_changes_nothing(bundle: Bundle):
-    path = bundle.file('decode.onnx')
-    names = [output.name for output in onnx.load(path).graph.output]
-    cut = cut_graph(path.read_bytes(), names)
+    model = bundle.read('decode.onnx')
+    names = [output.name for output in onnx.load_from_string(model).graph.output]
+    cut = cut_graph(model, names)
     assert cut is not None
-    assert list(onnx.load_from_string(cut).graph.node) == list(onnx.load(path).graph.node)
+    cut_nodes, nodes = (list(onnx.load_from_string(one).graph.node) for one in (cut, model))
+    assert cut_nodes == nodes
 
 
 def test_bundles_without_leads_are_decoded_whole(tiny_bundle: Path):
     bundle = load_bundle(tiny_bundle)
-    assert cut_graph(bundle.file('decode.onnx').read_bytes(), ['fused_depth_of_lead_3']) is None
+    assert cut_graph(bundle.read('decode.onnx'), ['fused_depth_of_lead_3']) is None
     engine = OnnxRuntimeEngine(bundle, threads=1)
+    assert engine.prepare_leads(bundle) == []
     given = arguments(engine, bundle)
     whole, some = engine.decode(*given, MAPS), engine.decode(*given, MAPS, (3,))
     for name in MAPS:
         np.testing.assert_array_equal(some[name], whole[name])
 
 
-def test_few_cut_graphs_are_kept(bundle: Bundle):
-    engine = OnnxRuntimeEngine(bundle, threads=1)
+def test_graphs_of_single_leads_are_bounded(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
+    """Where not all fit, those that are asked for most are prepared."""
+    room = 2 * len(bundle.read('decode.onnx'))
+    monkeypatch.setattr('deltaworld_ros.engine.onnxruntime_engine.MAX_LEAD_GRAPH_BYTES', room)
+    prepared = OnnxRuntimeEngine(bundle, threads=1).prepare_leads(bundle)
+    assert prepared == [LeadDecoding(FUSED_MAPS, lead) for lead in (0, 3)]
+
+
+def test_nothing_is_opened_once_the_engine_is_loaded(
+        bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever is asked for later, in any order, with the bundle's folder gone too."""
+    bundle = load_bundle(shutil.copytree(bundle.path, tmp_path / 'bundle'))
+    engine = load_engine(bundle, 'onnxruntime-cpu', 1, single_leads=True)
+    shutil.rmtree(tmp_path / 'bundle')
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', lambda *_, **__: pytest.fail('opened'))
     given = arguments(engine, bundle)
-    for leads in ((0,), (1,), (2,), (3,), (1, 2)):
-        engine.decode(*given, FUSED_MAPS, leads)
-    assert len(engine._cut_sessions) == MOST_CUT_SESSIONS
+    whole = engine.decode(*given, MAPS)
+    for leads in ((0,), (1,), (2,), (3,), (0, 3), (1, 2), (0, 1, 2, 3)):
+        for outputs in (FUSED_MAPS, MAPS, ('fused_labels',)):
+            some = engine.decode(*given, outputs, leads)
+            for lead in leads:
+                np.testing.assert_array_equal(
+                    some['fused_labels'][lead], whole['fused_labels'][lead])
+
+
+def test_wrong_graph_of_one_lead_is_refused(bundle: Bundle, tmp_path: Path):
+    """The whole graph is right: only what the node runs is not."""
+    folder = Path(shutil.copytree(bundle.path, tmp_path / 'bundle'))
+    model = onnx.load(folder / 'decode.onnx')
+    name = lead_output('fused_depth', 2)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for place, value in enumerate(names):
+                if value == name:
+                    names[place] = 'right'
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1.5), 'factor'))
+    model.graph.node.append(helper.make_node('Mul', ['right', 'factor'], [name]))
+    onnx.save(model, folder / 'decode.onnx')
+    write_manifest(folder, bundle.manifest)
+    wrong = load_bundle(folder)
+    load_engine(wrong, 'onnxruntime-cpu', 1).close()
+    with pytest.raises(UserError, match='fused_depth error of lead 2 alone is 0.4999'):
+        load_engine(wrong, 'onnxruntime-cpu', 1, single_leads=True)
+
+
+def test_short_memory_for_single_leads_costs_time_alone(
+        bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
+    class Short(OnnxRuntimeEngine):
+        def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
+            raise RuntimeError(NO_MEMORY)
+    monkeypatch.setattr('deltaworld_ros.engine.select.ENGINES', {
+        'short': lambda bundle, threads, log: Short(bundle, 1)})
+    lines: list[str] = []
+    engine = load_engine(bundle, log=lines.append, single_leads=True)
+    assert 'too little memory for graphs of single leads' in lines[0] and 'chosen' in lines[1]
+    given = arguments(engine, bundle)
+    np.testing.assert_array_equal(
+        engine.decode(*given, FUSED_MAPS, (1,))['fused_depth'][1],
+        engine.decode(*given, FUSED_MAPS)['fused_depth'][1])
 
 
 def test_what_is_no_model_is_refused():
@@ -105,8 +173,9 @@ def test_what_is_no_model_is_refused():
         cut_graph(b'\x0b\x00', ['depth'])
 
 
-def test_batches_mix_the_probabilities_of_all_futures(bundle: Bundle) -> None:
+def test_batches_mix_the_probabilities_of_all_futures() -> None:
     """Where memory is short, confidence is the same probability as at once."""
+    bundle = load_bundle(network_bundle())
     assert bundle.manifest.temperatures
     outputs = ('fused_labels', 'confidence', 'class_probabilities')
     engine = OnnxRuntimeEngine(bundle, threads=1)

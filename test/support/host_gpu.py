@@ -154,8 +154,8 @@ class HostCudart:
 class HostEngine:
     """An engine."""
 
-    def __init__(self, library: Any, path: str, cudart: HostCudart) -> None:
-        self.session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    def __init__(self, library: Any, model: bytes, cudart: HostCudart) -> None:
+        self.session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
         self.cudart = cudart
         self._library = library
         self.inputs = {item.name: item for item in self.session.get_inputs()}
@@ -250,7 +250,7 @@ class HostLibrary:
     def __init__(self, library: Any, bundle: Bundle, cudart: HostCudart) -> None:
         self._library = library
         self._cudart = cudart
-        self._paths = [str(bundle.file(f'{graph}.onnx')) for graph in GRAPHS]
+        self._models = [bundle.read(f'{graph}.onnx') for graph in GRAPHS]
         self.engines: list[HostEngine] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -260,5 +260,5 @@ class HostLibrary:
         return self
 
     def deserialize_cuda_engine(self, plan: bytes) -> HostEngine:
-        self.engines.append(HostEngine(self._library, self._paths.pop(0), self._cudart))
+        self.engines.append(HostEngine(self._library, self._models.pop(0), self._cudart))
         return self.engines[-1]

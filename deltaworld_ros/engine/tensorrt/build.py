@@ -56,7 +56,7 @@ def build_engines(
     for graph in GRAPHS:
         def build(graph: str = graph) -> bytes:
             return build_plan(
-                library, bundle.file(f'{graph}.onnx').read_bytes(),
+                library, bundle.read(f'{graph}.onnx'),
                 input_ranges(graph, bundle.manifest), capabilities, graph, progress)
         plans[graph] = cached_plan(plan_path(library, bundle, graph, capabilities), build, log)
     return plans

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaworld_ros.bundle import Bundle
-from deltaworld_ros.engine.interface import Features
+from deltaworld_ros.engine.interface import Features, LeadDecoding
 from deltaworld_ros.engine.tensorrt.buffers import DeviceArray
 from deltaworld_ros.engine.tensorrt.build import build_engines
 from deltaworld_ros.engine.tensorrt.build_progress import ProgressLines
@@ -78,6 +78,10 @@ class TensorRTEngine:
         """See `Engine.decode`; all leads are computed."""
         return self._graphs['decode'].run(
             {'features': features, 'tokens': tokens[None], 'weights': weights[None]}, outputs)
+
+    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
+        """See `Engine.prepare_leads`; there are none."""
+        return []
 
     def features_to_host(self, features: Features) -> NDArray[np.float32]:
         """See `Engine.features_to_host`."""
