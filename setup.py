@@ -37,7 +37,8 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
         (f'share/{package_name}', ['package.xml']),
         (f'share/{package_name}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{package_name}/config', sorted(glob('config/*'))),
+        (f'share/{package_name}/config', sorted(glob('config/*.*'))),
+        (f'share/{package_name}/config/nav2', sorted(glob('config/nav2/*'))),
     ],
     python_requires='>=3.10',
     # The lower bounds are what ROS 2 Jazzy's Ubuntu ships.
@@ -116,6 +117,7 @@ setup(
         'console_scripts': [
             'deltaworld = deltaworld_ros.cli:main',
             'forecast_node = deltaworld_ros.node.start:main',
+            'speed_governor = deltaworld_ros.node.speed_governor:main',
         ],
     },
 )

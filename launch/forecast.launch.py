@@ -44,6 +44,9 @@ def generate_launch_description() -> LaunchDescription:
             'camera_info', default_value='camera_info',
             description="Topic of the camera's intrinsics."),
         DeclareLaunchArgument(
+            'odom', default_value='odom',
+            description="Topic of the robot's odometry, for planners."),
+        DeclareLaunchArgument(
             'transport', default_value='', choices=['', 'raw', 'compressed'],
             description='raw or compressed; empty: as in params_file.'),
         DeclareLaunchArgument(
@@ -93,6 +96,7 @@ def _start_node(context: LaunchContext) -> list[LifecycleNode]:
             ('image', image),
             ('image/compressed', f'{image}/compressed'),
             ('camera_info', argument('camera_info')),
+            ('odom', argument('odom')),
         ],
         arguments=['--ros-args', '--log-level', argument('log_level')],
         output='screen',

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -34,7 +33,7 @@ from deltaworld_ros.node.labels import publish_labels
 from deltaworld_ros.node.parameters import declare_parameters, parameter, unknown_parameters
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.shared_memory import shared_memory_problems
-from deltaworld_ros.node.throttled_log import ThrottledLog, clip
+from deltaworld_ros.node.throttled_log import ThrottledLog, in_one_line
 from deltaworld_ros.node.worker import WORKER_NAME
 
 DIAGNOSTICS_PERIOD = 1.0    # s
@@ -275,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     # of its own from version to version.
     except Exception as error:
         if not started or (node is None and rclpy.ok()):
-            print(f'forecast_node: {_in_one_line(error)}', file=sys.stderr)
+            print(f'forecast_node: {in_one_line(error)}', file=sys.stderr)
             return 1
         if rclpy.ok():
             raise
@@ -298,11 +297,6 @@ def _start(node: ForecastNode) -> None:
             'start this with `--ros-args -p autostart:=true`')
     elif node.trigger_configure() == SUCCESS:
         node.trigger_activate()
-
-
-def _in_one_line(error: Exception) -> str:
-    """Return an error of rclpy without the places in its C sources."""
-    return clip(re.sub(r',? at /\S+:\d+', '', str(error)))
 
 
 def _leave_hanging_threads() -> None:

@@ -9,6 +9,7 @@ README's table.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deltaworld_ros.camera.choices import FITS, RECTIFIED
@@ -194,11 +195,11 @@ PARAMETERS = (
 )
 
 
-def render_markdown() -> str:
-    """Render the table of parameters as Markdown."""
+def render_markdown(table: Sequence[ParameterRow] = PARAMETERS) -> str:
+    """Render a table of parameters as Markdown."""
     lines = ['| parameter | type | default | accepted | change | meaning |',
              '|---|---|---|---|---|---|']
-    for row in PARAMETERS:
+    for row in table:
         default = str(row.default).lower() if isinstance(row.default, bool) else row.default
         accepted = row.accepted.replace(' | ', ', ')
         change = 'any time' if row.dynamic else 'read-only'

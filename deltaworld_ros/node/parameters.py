@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -14,13 +15,13 @@ from rclpy.parameter import Parameter
 from deltaworld_ros.node.parameter_table import PARAMETERS, ParameterRow
 
 
-def declare_parameters(node: Node) -> None:
+def declare_parameters(node: Node, table: Sequence[ParameterRow] = PARAMETERS) -> None:
     """
-    Declare every parameter of the table on `node`, with its descriptor.
+    Declare every parameter of a table on `node`, with its descriptor.
 
     Raise `UserError` that states the accepted values where the start-up value is refused.
     """
-    for row in PARAMETERS:
+    for row in table:
         # Without type and range at first: rclpy would refuse a value in words of its own.
         node.declare_parameter(row.name, row.default, ParameterDescriptor(dynamic_typing=True))
         value = parameter(node, row.name)
@@ -36,9 +37,10 @@ def parameter(node: Node, name: str) -> Any:
     return node.get_parameter(name).value
 
 
-def unknown_parameters(node: Node) -> list[str]:
+def unknown_parameters(
+        node: Node, table: Sequence[ParameterRow] = PARAMETERS) -> list[str]:
     """Return a line for each parameter that was given and that the node does not have."""
-    names = [row.name for row in PARAMETERS]
+    names = [row.name for row in table]
     # rclpy ignores them silently and offers no other way to see them.
     given = getattr(node, '_parameter_overrides', {})
     lines = []

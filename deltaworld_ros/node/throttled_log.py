@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -90,6 +91,11 @@ def clip(text: str) -> str:
     """Return a text as one line of at most `MAX_LINE` characters."""
     text = ' '.join(text.split())
     return text if len(text) <= MAX_LINE else f'{text[:MAX_LINE - 3]}...'
+
+
+def in_one_line(error: Exception) -> str:
+    """Return an error of rclpy without the places in its C sources."""
+    return clip(re.sub(r',? at /\S+:\d+', '', str(error)))
 
 
 def kind_of(error: BaseException) -> tuple[str, int]:

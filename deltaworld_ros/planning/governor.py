@@ -110,7 +110,11 @@ class SpeedGovernor:
         leads, weights = scene.leads, scene.weights
         if basis is Basis.PRESENT:
             leads, weights = leads[:1], np.ones(1, np.float32)
-        free = nearest_ahead(scene.obstacles, corridor, leads, len(weights))
+        # Since its stamp the robot went on, and its leads came nearer.
+        passed = max(0.0, now - scene.stamp)
+        free = nearest_ahead(scene.obstacles, corridor, leads, len(weights)) \
+            - self._speed * passed
+        leads = tuple(max(0.0, lead - passed) for lead in leads)
         for candidate in np.linspace(speed, 0, _CANDIDATES)[:-1]:
             table = margins(free, leads, candidate, self.rules.braking,
                             release=self.rules.release and basis is Basis.FORECAST)

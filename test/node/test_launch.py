@@ -19,8 +19,8 @@ from deltaworld_ros.node.parameter_table import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILE = ROOT / 'launch' / 'forecast.launch.py'
-ARGUMENTS = ['namespace', 'params_file', 'bundle', 'image', 'camera_info', 'transport',
-             'use_sim_time', 'log_level', 'autostart', 'respawn']
+ARGUMENTS = ['namespace', 'params_file', 'bundle', 'image', 'camera_info', 'odom',
+             'transport', 'use_sim_time', 'log_level', 'autostart', 'respawn']
 
 
 def calls(function: str) -> list[ast.Call]:
@@ -126,8 +126,8 @@ def test_names_are_those_of_the_node(node: Any):
     assert isinstance(remapped, ast.List)
     sources = {ast.literal_eval(pair.elts[0]) for pair in remapped.elts
                if isinstance(pair, ast.Tuple)}
-    assert {'/image', '/camera_info'} <= topics
-    assert sources == {'image', 'image/compressed', 'camera_info'}
+    assert {'/image', '/camera_info', '/odom'} <= topics
+    assert sources == {'image', 'image/compressed', 'camera_info', 'odom'}
 
 
 def test_plots_read_diagnostics_that_the_node_publishes():

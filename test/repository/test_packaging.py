@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {
     'deltaworld': 'deltaworld_ros.cli:main',
     'forecast_node': 'deltaworld_ros.node.start:main',
+    'speed_governor': 'deltaworld_ros.node.speed_governor:main',
 }
 # Python packages of setup.py whose rosdep key does not follow from their name.
 ROSDEP_KEYS = {
@@ -42,8 +43,8 @@ def data_files() -> list[Path]:
 
 
 def shared_files() -> list[Path]:
-    files = [*ROOT.glob('launch/*.launch.py'), *ROOT.glob('config/*'), ROOT / 'package.xml']
-    return sorted(file.relative_to(ROOT) for file in files)
+    files = [*ROOT.glob('launch/*.launch.py'), *ROOT.glob('config/**/*'), ROOT / 'package.xml']
+    return sorted(file.relative_to(ROOT) for file in files if file.is_file())
 
 
 @pytest.fixture(scope='module')
