@@ -7,7 +7,9 @@ from __future__ import annotations
 import bz2
 import sys
 from pathlib import Path
+from typing import Any
 
+# zstd and lz4 come with rosbags, which needs them for the same purpose.
 from lz4.frame import LZ4FrameDecompressor
 
 if sys.version_info >= (3, 14):
@@ -30,6 +32,7 @@ def decompress(data: bytes, kind: str, limit: int = MAX_BYTES) -> bytes:
     if kind in ('', 'none'):
         return data
     try:
+        decompressor: Any
         if kind == 'zstd':
             decompressor = zstd.ZstdDecompressor()
         elif kind == 'lz4':

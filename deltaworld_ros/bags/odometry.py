@@ -47,9 +47,9 @@ def read_odometry(path: Path, topic: str | None = None) -> Odometry | None:
             return None
         chosen = found[topic] if topic else next(iter(found.values()))
         rows = []
-        for topic, _, data in reader.messages([chosen]):
+        for used, _, data in reader.messages([chosen]):
             try:
-                message = reader.deserialize(data, topic.msgtype)
+                message = reader.deserialize(data, used.msgtype)
             except Exception:  # damaged data fails in as many ways as there are fields
                 continue
             twist = message.twist.twist

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -26,7 +26,7 @@ from deltaworld_ros.errors import UserError
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
-_STORAGES: tuple[tuple[bytes, type[Storage]], ...] = (
+_STORAGES: tuple[tuple[bytes, Callable[[Path], Storage]], ...] = (
     (mcap_storage.MAGIC, mcap_storage.McapStorage),
     (sqlite_storage.MAGIC, sqlite_storage.SqliteStorage),
     (ros1_storage.MAGIC, ros1_storage.Ros1Storage),

@@ -209,8 +209,8 @@ class _Takes:
 
     def longest(self) -> dict[int, int]:
         """Return the log times of the longest take by stamp."""
-        return dict(max(
-            ([image for context in take for image in context] for take in self._takes), key=len))
+        takes = [[image for context in take for image in context] for take in self._takes]
+        return dict(max(takes, key=len))
 
     def left_out(self) -> str:
         """Return in one line what is not part of the recording, or nothing."""
