@@ -16,6 +16,7 @@ import numpy as np
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE, BagReader, stamp_of
 from deltaworld_ros.bags.storage import Message, Topic
+from deltaworld_ros.camera.bit_depth import BitDepth
 from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.intrinsics import Camera, read_camera
 from deltaworld_ros.errors import UserError
@@ -71,6 +72,7 @@ class BagFrames:
         self.problem = ''
         self._unreadable: set[tuple[int, int]] = set()   # log times and stamps
         self._rectified = rectified
+        self._bit_depth = BitDepth()
         self._reader = BagReader(self.path)
         try:
             self._labels = self._ground_truth(labels, _LABEL_NAMES)
@@ -101,6 +103,11 @@ class BagFrames:
     def unreadable(self) -> int:
         """Return the number of images that could not be decoded so far, each counted once."""
         return len(self._unreadable)
+
+    @property
+    def note(self) -> str:
+        """Return what a user should know of the images' bits, nothing for ordinary ones."""
+        return self._bit_depth.note()
 
     @property
     def losses(self) -> str:
@@ -158,7 +165,7 @@ class BagFrames:
         if entry.message is None:
             return
         try:
-            image = decode_image(entry.message)
+            image = decode_image(entry.message, bit_depth=self._bit_depth)
             frame = Frame(stamp, image.rgb, entry.message.header.frame_id,
                           *self._intrinsics(image.width, image.height))
             if 'labels' in entry.others:

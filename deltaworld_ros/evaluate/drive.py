@@ -193,8 +193,9 @@ class Drive:
         if self._bag.problem:
             report.tell(f'{report.path}: {report.dropped} images could not be read: '
                         f'{self._bag.problem}')
-        if self._bag.losses:
-            report.tell(f'{report.path}: {self._bag.losses}')
+        for line in (self._bag.losses, self._bag.note):
+            if line:
+                report.tell(f'{report.path}: {line}')
 
     @property
     def _finished(self) -> bool:

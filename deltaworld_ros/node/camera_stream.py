@@ -101,7 +101,8 @@ class CameraStream:
         self.processor = FrameProcessor(
             forecaster, manifest, engine.name, self._publishers, self.statistics,
             node.get_clock(), self._log, fit=parameter(node, 'fit'),
-            output_width=parameter(node, 'output_width'), planner=self._planner)
+            output_width=parameter(node, 'output_width'), planner=self._planner,
+            max_pixels=parameter(node, 'max_image_pixels'))
         self.update_parameters()
         self._manifest = manifest
         self.hanging = False
@@ -179,7 +180,8 @@ class CameraStream:
             failed = self.processor is not None and self.processor.failed_ns == stamp_ns
             verdict = self._gate.check(stamp_ns, _source_of(message), again=failed)
             if verdict.odd and self.statistics.odd_lately < MAX_EXAMINED:
-                decode_image(message)   # one that is malformed, too, is refused for that
+                # One that is malformed, too, is refused for that.
+                decode_image(message, max_pixels=parameter(self._node, 'max_image_pixels'))
         except UserError as error:
             self.statistics.refused(clip(str(error)))
             self._log.error(kind_of(error), f'image refused: {error}')

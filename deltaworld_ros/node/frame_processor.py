@@ -12,8 +12,13 @@ from rclpy.clock import Clock
 from std_msgs.msg import Header
 
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.camera.bit_depth import BitDepth
 from deltaworld_ros.camera.depth_scale import depth_scale
-from deltaworld_ros.camera.image_decoding import DecodedImage, decode_image
+from deltaworld_ros.camera.image_decoding import (
+    MAX_PIXELS,
+    DecodedImage,
+    decode_image,
+)
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.errors import UserError
@@ -40,7 +45,8 @@ class FrameProcessor:
     def __init__(self, forecaster: Forecaster, manifest: Manifest, engine_name: str,
                  publishers: ForecastPublishers, statistics: Statistics, clock: Clock,
                  log: ThrottledLog, *, fit: str, output_width: int,
-                 planner: PlannerInputs | None = None) -> None:
+                 planner: PlannerInputs | None = None,
+                 max_pixels: int = MAX_PIXELS) -> None:
         self.output_width = output_width
         self.abandoned = False
         self.failed_ns: int | None = None   # stamp of the last frame that could not be used
@@ -58,6 +64,8 @@ class FrameProcessor:
         self._clock = clock
         self._log = log
         self._fit = fit
+        self._max_pixels = max_pixels
+        self._bit_depth = BitDepth()
         self._seen_size: tuple[int, int] | None = None
 
     def reset(self, reason: Restart) -> None:
@@ -92,7 +100,7 @@ class FrameProcessor:
     def _process(self, frame: WaitingFrame, context_only: bool) -> None:
         started = time.perf_counter()
         manifest, message = self._manifest, frame.message
-        image = decode_image(message, (manifest.image_width, manifest.image_height))
+        image = self._decode(message)
         fit, to_input = _fit_to_input(
             image.rgb.shape[1::-1], (image.width, image.height),
             (manifest.image_width, manifest.image_height), self._fit)
@@ -144,6 +152,15 @@ class FrameProcessor:
         result.scores = self.score.finish(part, result.forecast, self._forecaster.host_features)
         if result.scores:
             self._statistics.scored(result.scores)
+
+    def _decode(self, message: Any) -> DecodedImage:
+        bits = self._bit_depth.bits
+        image = decode_image(
+            message, (self._manifest.image_width, self._manifest.image_height), self._bit_depth,
+            self._max_pixels)
+        if self._bit_depth.bits != bits and self._bit_depth.note():
+            self._log.info(self._bit_depth.note())
+        return image
 
     def _observe(self, frame: WaitingFrame, image: DecodedImage, fitted: Any,
                  context_only: bool) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deltaworld_ros.camera.choices import FITS, RECTIFIED
+from deltaworld_ros.camera.image_decoding import MAX_PIXELS
 from deltaworld_ros.engine.select import engine_names
 from deltaworld_ros.errors import UserError
 
@@ -90,6 +91,10 @@ PARAMETERS = (
         'Whether the images are rectified, so that P of camera_info describes them and not K; '
         'auto: where the last name of their topic has `_rect` in it, or K is empty.',
         choices=RECTIFIED),
+    ParameterRow(
+        'max_image_pixels', MAX_PIXELS,
+        'Images of more pixels are refused before they are decoded.',
+        minimum=10_000, maximum=1_000_000_000),
     ParameterRow(
         'output_width', 320,
         'Width of the published maps in pixels; the height follows from the aspect of the maps.',

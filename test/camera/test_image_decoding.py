@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import array
+import resource
+import struct
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deltaworld_ros.camera.image_decoding import ENCODINGS, decode_image
+from deltaworld_ros.camera.bit_depth import BitDepth
+from deltaworld_ros.camera.image_decoding import decode_image, see_bits
+from deltaworld_ros.camera.raw_images import ENCODINGS
 from deltaworld_ros.errors import UserError
 
 WIDTH, HEIGHT = 32, 16
@@ -27,7 +32,7 @@ def picture() -> np.ndarray:
 
 
 def raw(data: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False) -> Any:
-    rows = np.ascontiguousarray(data).view(np.uint8).reshape(HEIGHT, -1)
+    rows = np.ascontiguousarray(data).view(np.uint8).reshape(len(data), -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
     return SimpleNamespace(
         width=WIDTH, height=HEIGHT, encoding=encoding, is_bigendian=int(bigendian),
@@ -60,6 +65,8 @@ def encode(encoding: str) -> np.ndarray:
         for place, channel in enumerate(pattern):
             row, column = divmod(place, 2)
             data[row::2, column::2] = rgb[row::2, column::2, channel]
+    elif base.startswith('nv'):
+        data = encode_planes(base, rgb)
     else:
         r, g, b = (rgb[..., channel].astype(float) for channel in range(3))
         y = 16 + (65.74 * r + 129.06 * g + 25.06 * b) / 256
@@ -71,12 +78,27 @@ def encode(encoding: str) -> np.ndarray:
     return data
 
 
+def encode_planes(encoding: str, rgb: np.ndarray) -> np.ndarray:
+    yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+    y = yuv[:HEIGHT]
+    u, v = yuv[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
+    if encoding == 'nv24':
+        u, v = (plane.repeat(2, 0).repeat(2, 1) for plane in (u, v))
+    pair = (v, u) if encoding == 'nv21' else (u, v)
+    return np.vstack([y, np.stack(pair, 2).reshape(-1, WIDTH)])
+
+
 @pytest.mark.parametrize('encoding', ENCODINGS)
 def test_every_encoding_gives_the_picture(encoding: str) -> None:
     data = encode(encoding)
     if '16' in encoding:
         data = (data.astype(np.uint16) << 8 | 0xAB).astype('<u2')
     for padding in (0, 6):
+        if encoding == 'nv24' and padding:   # its rows of chroma are twice as long
+            data = np.hstack([data, np.full((len(data), padding), 77, np.uint8)])
+            data[HEIGHT:] = np.pad(encode(encoding)[HEIGHT:].reshape(HEIGHT, -1), (
+                (0, 0), (0, 2 * padding))).reshape(2 * HEIGHT, -1)
+            padding = 0
         image = decode_image(raw(data, encoding, padding))
         assert (image.width, image.height) == (WIDTH, HEIGHT)
         assert image.rgb.shape == (HEIGHT, WIDTH, 3) and image.rgb.dtype == np.uint8
@@ -157,11 +179,104 @@ def broken_raw(**changes: Any) -> Any:
     (compressed(jpeg(picture())[:-2]), 'is a truncated JPEG'),
     (compressed(jpeg(picture())[:200]), 'is a truncated JPEG'),
     (compressed(jpeg(picture())[:2] + b'\xff\xd9'), 'cannot be decoded'),
-    (compressed(jpeg(picture(), '.png')[:-30], 'png'), 'cannot be decoded'),
+    (compressed(jpeg(picture(), '.png')[:-30], 'png'), 'is a truncated PNG'),
     (compressed(jpeg(picture(), '.png'), '16UC1; compressedDepth png'), 'is a depth image'),
     (compressed(jpeg(picture())[:60] + b'\x00' * 100 + b'\xff\xd9'), 'cannot be decoded'),
 ])
 def test_faults_are_one_clear_line(message: Any, named: str) -> None:
     with pytest.raises(UserError) as caught:
         decode_image(message, (64, 32))
+    assert named in str(caught.value) and '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('bits', [10, 12, 14, 16])
+@pytest.mark.parametrize('encoding', ['rgb16', 'mono16', 'bayer_rggb16'])
+def test_the_bits_that_are_used_are_taken(encoding: str, bits: int) -> None:
+    data = encode(encoding).astype('<u2') << (bits - 8)
+    depth = BitDepth()
+    image = decode_image(raw(data, encoding), bit_depth=depth)
+    assert depth.bits == bits and (f'they use {bits}' in depth.note()) == (bits < 16)
+    assert abs(int(image.rgb[4, 24].max()) - 180) <= 1   # the green quarter
+
+
+def test_a_darker_image_keeps_the_scale_of_the_ones_before() -> None:
+    depth = BitDepth()
+    bright = np.full((HEIGHT, WIDTH), 4000, '<u2')
+    assert decode_image(raw(bright, 'mono16'), bit_depth=depth).rgb.max() == 250
+    assert decode_image(raw(bright // 16, 'mono16'), bit_depth=depth).rgb.max() == 15
+
+
+def test_png_of_16_bits_uses_the_bits_that_are_there() -> None:
+    data = cv2.imencode('.png', picture()[..., ::-1].astype(np.uint16) << 4)[1].tobytes()
+    depth = BitDepth()
+    message = compressed(data, 'rgb16; png compressed bgr16')
+    see_bits(message, depth)
+    assert depth.bits == 12
+    assert (decode_image(message, bit_depth=depth).rgb == picture()).all()
+    see_bits(compressed(jpeg(picture())), depth)
+    assert depth.bits == 12
+
+
+@pytest.mark.parametrize('kind', ['.jpg', '.png'])
+@pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+def test_a_mosaic_in_a_jpeg_or_png_is_debayered(pattern: str, kind: str) -> None:
+    name = f'bayer_{pattern}8'
+    data = cv2.imencode(kind, encode(name), [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    image = decode_image(compressed(data, f'{name}; jpeg compressed '), (8, 4))
+    assert image.rgb.shape == (HEIGHT, WIDTH, 3)
+    for (row, column), colour in zip(MIDDLES, COLOURS, strict=True):
+        assert np.abs(image.rgb[row, column].astype(int) - colour).max() <= 6
+    # One that the publisher has turned into colours is taken as it is.
+    image = decode_image(compressed(jpeg(picture()), f'{name}; jpeg compressed bgr8'))
+    assert np.abs(image.rgb[4, 24].astype(int) - COLOURS[1]).max() <= 8
+
+
+@pytest.mark.parametrize('padding', [
+    bytes(100), bytes(100_000), b'\xff' * 5000, jpeg(picture())[-200:] + bytes(9000)])
+def test_a_jpeg_in_a_buffer_that_is_too_long(padding: bytes) -> None:
+    image = decode_image(compressed(jpeg(picture()) + padding))
+    assert np.abs(image.rgb[4, 24].astype(int) - COLOURS[1]).max() <= 8
+
+
+def claim_size(data: bytes, width: int, height: int) -> bytes:
+    """Return a JPEG or PNG whose header says another size."""
+    changed = bytearray(data)
+    if data.startswith(b'\x89PNG'):
+        changed[16:24] = struct.pack('>II', width, height)
+        changed[29:33] = struct.pack('>I', zlib.crc32(changed[12:29]))
+    else:
+        at = next(at for at in range(len(data)) if data[at:at + 2] in (b'\xff\xc0', b'\xff\xc2'))
+        changed[at + 5:at + 9] = struct.pack('>HH', height, width)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize('options', [
+    ('.jpg', []), ('.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]), ('.png', [])])
+def test_a_bomb_is_refused_by_its_header(options: tuple[str, list[int]]) -> None:
+    small = cv2.imencode(options[0], picture(), options[1])[1].tobytes()
+    data = claim_size(small, 60_000, 60_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match='60000x60000 pixels large; at most 50000000 .*max_image'):
+        decode_image(compressed(data), (64, 32))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000   # kB
+
+
+def test_the_limit_of_pixels_counts_for_every_format() -> None:
+    for message in (raw(picture(), 'rgb8'), raw(encode('nv12'), 'nv12'),
+                    compressed(jpeg(picture())), compressed(jpeg(picture(), '.png'))):
+        decode_image(message, max_pixels=WIDTH * HEIGHT)
+        with pytest.raises(UserError, match='at most 511 pixels are accepted'):
+            decode_image(message, max_pixels=WIDTH * HEIGHT - 1)
+
+
+@pytest.mark.parametrize(('data', 'named'), [
+    (jpeg(picture(), '.webp'), 'is a WebP; only JPEG and PNG'),
+    (jpeg(picture(), '.bmp'), 'is a BMP; only JPEG and PNG'),
+    (jpeg(picture(), '.tiff'), 'is a TIFF; only JPEG and PNG'),
+    (jpeg(picture(), '.ppm'), 'is a PNM; only JPEG and PNG'),
+    (b'\0\0\0\1\x67' + bytes(100), 'is a video frame (H.264 or H.265); only'),
+])
+def test_other_formats_are_refused_by_name(data: bytes, named: str) -> None:
+    with pytest.raises(UserError) as caught:
+        decode_image(compressed(data))
     assert named in str(caught.value) and '\n' not in str(caught.value)

@@ -15,8 +15,9 @@ import numpy as np
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
 from deltaworld_ros.bags.reader import BagReader, stamp_of
+from deltaworld_ros.camera.bit_depth import BitDepth
 from deltaworld_ros.camera.choices import RECTIFIED
-from deltaworld_ros.camera.image_decoding import decode_image
+from deltaworld_ros.camera.image_decoding import decode_image, see_bits
 from deltaworld_ros.camera.intrinsics import focal_length
 from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.errors import UserError
@@ -43,6 +44,7 @@ class _Index:
     stamps: np.ndarray
     logs: dict[str, dict[int, int]]
     focal_length: float | None   # pixels of the images as published
+    bits: int                    # of the 16 bits of a channel, 0 for images of 8
 
 
 class BagRecording:
@@ -83,7 +85,8 @@ class BagRecording:
         stamps = [int(index.stamps[number]) for number in indices]
         frames: list[np.ndarray] = []
         for stamp in stamps:
-            frame = self._message(index, 'image', stamp, lambda message: decode_image(message).rgb)
+            frame = self._message(index, 'image', stamp, lambda message: decode_image(
+                message, bit_depth=BitDepth(index.bits)).rgb)
             if frames and frame.shape != frames[0].shape:
                 raise BrokenFile(self.path, f'the size of the images changes at stamp {stamp} ns')
             frames.append(frame)
@@ -137,7 +140,7 @@ class BagRecording:
         if first is None:
             raise BrokenFile(self.path, f'no image of {topics["image"]} is readable')
         topics.pop('camera_info', None)
-        logs = self._read_stamps(topics)
+        logs, bits = self._read_stamps(topics)
         stamps = np.array(list(logs['image']), np.int64)
         times = (stamps - stamps[0]) * 1e-9
         kept = (times >= self.start) & (times < (np.inf if self.end is None else self.end))
@@ -147,13 +150,13 @@ class BagRecording:
         if first.intrinsics is None and 'depth' in topics:
             _LOG.warning('%s: its depth is not learnt: %s', self.path, first.camera_problem)
         return _Index(topics, times[kept], stamps[kept], logs, None if first.intrinsics is None
-                      else focal_length(first.intrinsics))
+                      else focal_length(first.intrinsics), bits)
 
-    def _read_stamps(self, topics: dict[str, str]) -> dict[str, dict[int, int]]:
-        """Read every message once and keep only its two times."""
+    def _read_stamps(self, topics: dict[str, str]) -> tuple[dict[str, dict[int, int]], int]:
+        """Read every message once; return its two times by role, and the bits of the images."""
         roles = {topic: role for role, topic in topics.items()}
         logs: dict[str, dict[int, int]] = {role: {} for role in topics}
-        takes = _Takes()
+        takes, bit_depth = _Takes(), BitDepth()
         reader = _reader(self.path)
         damaged = 0
         for topic, log, data in reader.messages(
@@ -163,17 +166,18 @@ class BagRecording:
                 stamp, role = stamp_of(message), roles[topic.topic]
                 if role == 'image':
                     takes.add(stamp, log, _source_of(message))
+                    see_bits(message, bit_depth)
                 else:
                     logs[role].setdefault(stamp, log)
             # Damaged data fails in as many ways as there are fields.
             except Exception:
                 damaged += 1
         logs['image'] = takes.longest()
-        for problem in (reader.losses, takes.left_out(),
+        for problem in (reader.losses, takes.left_out(), bit_depth.note(),
                         f'{damaged} damaged messages were left out' if damaged else ''):
             if problem:
                 _LOG.warning('%s: %s', self.path, problem)
-        return logs
+        return logs, bit_depth.bits
 
 
 class _Takes:
@@ -210,7 +214,8 @@ class _Takes:
     def longest(self) -> dict[int, int]:
         """Return the log times of the longest take by stamp."""
         takes = [[image for context in take for image in context] for take in self._takes]
-        return dict(max(takes, key=len))
+        longest: list[tuple[int, int]] = max(takes, key=len)
+        return dict(longest)
 
     def left_out(self) -> str:
         """Return in one line what is not part of the recording, or nothing."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from deltaworld_ros.camera.bit_depth import BitDepth
 from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.problems import BrokenFile
@@ -45,9 +46,10 @@ def _by_numbers(name: str) -> list[tuple[int, str]]:
 def read_frames(paths: Iterable[Path]) -> np.ndarray:
     """Return images of one size as (F, h, w, 3) uint8 RGB; raise BrokenFile naming the bad one."""
     frames: list[np.ndarray] = []
+    bit_depth = BitDepth()
     for path in paths:
         try:
-            frame = decode_image(_Encoded(path.suffix, _read(path))).rgb
+            frame = decode_image(_Encoded(path.suffix, _read(path)), bit_depth=bit_depth).rgb
         except UserError as error:
             raise BrokenFile(path, error) from None
         _check_size(path, frame, frames)
