@@ -94,6 +94,8 @@ def evaluate(
     """
     Score forecasts of bags against what really came.
 
+    The paper's benchmark on VSPW, Cityscapes and KITTI is `deltaworld train benchmark`.
+
     Example: deltaworld evaluate drive.mcap --json scores.json --report report
     Example: deltaworld evaluate drive.mcap --bundle runs/mine/street-lite0 --against street-lite0
     """

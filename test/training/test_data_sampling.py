@@ -17,8 +17,10 @@ import pytest
 from support.recordings import frame_numbers, truncate, write_video
 
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.converted_bundle import KITTI_FOCAL_LENGTH
 from deltaworld_training.data.clip import Clip
 from deltaworld_training.data.crops import (
+    BenchmarkCrop,
     CentreCrop,
     RandomResizedCrop,
     Region,
@@ -131,6 +133,24 @@ def test_random_crops_stay_within_the_papers_ranges(frame: tuple[int, int], size
             assert 0.74 <= width / height / target <= 1.35
     if frame == (64, 64) and target == 1:
         assert min(shares) < 0.65 and 0.59 < min(shares) and max(shares) > 0.95
+
+
+@pytest.mark.parametrize(('frame', 'part'), [
+    ((1216, 352), (608, 352)), ((2048, 1024), (1024, 1024)), ((853, 480), (480, 480)),
+    ((480, 853), (480, 480)), ((300, 300), (300, 300))])
+def test_the_crops_of_the_benchmark_are_drawn_too(frame: tuple[int, int], part: tuple[int, int]):
+    """Training sees both corners, where the benchmark scores, and all between them."""
+    generator = np.random.default_rng(0)
+    regions = [BenchmarkCrop().region(frame, (512, 512), generator) for _ in range(2000)]
+    assert {(region.width, region.height) for region in regions} == {part}
+    for axis in (0, 1):
+        starts = [region[axis] for region in regions]
+        assert min(starts) <= 3 and max(starts) >= frame[axis] - part[axis] - 3
+    assert 0.45 < np.mean([region.mirrored for region in regions]) < 0.55
+    clip = Clip(np.zeros((1, 352, 1216, 3), np.uint8), np.zeros(1), focal_length=721.5377)
+    if frame == (1216, 352):
+        squashed = cut(clip, regions[0], (512, 512))
+        assert squashed.focal_length == pytest.approx(KITTI_FOCAL_LENGTH)
 
 
 def test_mirrored_share():

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from deltaworld_ros.errors import UserError
+from deltaworld_training.commands.benchmark import benchmark
 from deltaworld_training.commands.bundle import bundle, features
 from deltaworld_training.commands.diversity import diversity
 from deltaworld_training.commands.finetune import finetune
@@ -19,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help='Train the networks of a bundle, of
 # Options that Typer does not know go to Lightning's command line as they are.
 FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True}
 
-for command in (bundle, features, finetune, world, shards, diversity, ladder):
+for command in (benchmark, bundle, features, finetune, world, shards, diversity, ladder):
     app.command()(command)
 for stage in (tokenizer, decoder, predictor, dino_world, heads):
     app.command(context_settings=FORWARDED)(stage)

@@ -15,6 +15,8 @@ from deltaworld_ros.camera.map_resize import reduce_map
 from deltaworld_training.data.clip import Clip
 
 _TRIES = 10
+# The benchmark squashes longer frames to this.
+LONGEST_ASPECT = 2
 
 
 class Region(NamedTuple):
@@ -76,6 +78,28 @@ class RandomResizedCrop:
         height = min(frame_height, max(1, round(frame_width / aspect)))
         return Region((frame_width - width) // 2, (frame_height - height) // 2, width, height,
                       mirrored, self.linear)
+
+
+@dataclass(frozen=True)
+class BenchmarkCrop:
+    """
+    A square anywhere along the longer side, as the benchmark's two are at its ends.
+
+    It takes the whole shorter side; frames longer than twice that are squashed to twice, as
+    KITTI's are (paper, appendix B). Half of the clips are mirrored.
+    """
+
+    def region(
+        self, frame: tuple[int, int], size: tuple[int, int], generator: np.random.Generator,
+    ) -> Region:
+        """Return what to cut out of frames of (w, h) for a target of (w, h)."""
+        short = min(frame)
+        width, height = (
+            short if side < LONGEST_ASPECT * short else round(side / LONGEST_ASPECT)
+            for side in frame)
+        x, y = (int(generator.integers(side - part + 1))
+                for side, part in zip(frame, (width, height), strict=True))
+        return Region(x, y, width, height, bool(generator.random() < 0.5), linear=True)
 
 
 @dataclass(frozen=True)

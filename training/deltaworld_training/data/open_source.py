@@ -10,7 +10,7 @@ from typing import Any
 
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import ClipSource
-from deltaworld_training.data.crops import CentreCrop, Crop, RandomResizedCrop
+from deltaworld_training.data.crops import BenchmarkCrop, CentreCrop, Crop, RandomResizedCrop
 from deltaworld_training.data.recordings import Recording
 from deltaworld_training.data.sampled_clips import SampledClips
 from deltaworld_training.data.sampling import FixedStride, RandomOffsets, Sampling
@@ -35,7 +35,7 @@ RECORDINGS: dict[str, Callable[..., Sequence[Recording]]] = {
     'kitti': open_kitti,
 }
 CROPS: dict[str, Callable[[], Crop]] = {
-    'random': RandomResizedCrop, 'centre': CentreCrop,
+    'random': RandomResizedCrop, 'centre': CentreCrop, 'benchmark': BenchmarkCrop,
     'squash': functools.partial(CentreCrop, fit='squash'),
     'mirrored': functools.partial(RandomResizedCrop, mirror=0.5),
     'released': functools.partial(RandomResizedCrop, mirror=0.5, linear=True)}
@@ -50,7 +50,7 @@ class SourceSettings:
     kind: street, shards, or one of RECORDINGS; path: file, folder or URL; weight: its share of
     the clips, of the sum of all; options: `clips` (how many to draw before they come again;
     shards have their own number), `first_seed` for street, `crop` (random, mirrored, released,
-    centre, squash) for recordings, and what else the source's own function takes.
+    benchmark, centre, squash) for recordings, and what else the source's own function takes.
     """
 
     kind: str
