@@ -31,10 +31,13 @@ def benchmark(
 
     Example: deltaworld train benchmark cityscapes /data/cityscapes --bundle vitb
     """
+    import json
+    import sys
+
     from rich.console import Console
+    from rich.progress import Progress
 
     from deltaworld_ros.bundle import load_bundle
-    from deltaworld_ros.commands.shared import make_folders, progress, write_json, write_text
     from deltaworld_ros.errors import UserError
     from deltaworld_ros.export.converted_bundle import bundle_networks
     from deltaworld_training.benchmark.report import benchmark_markdown, benchmark_table
@@ -47,7 +50,9 @@ def benchmark(
         if split_file is None:
             raise UserError("kitti: name the list of Eigen's test split with --split-file")
         options = {'split_file': split_file, 'depth': depth}
-    make_folders(json_path, markdown)
+    for file in (json_path, markdown):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
     found = open_windows(name, path, **options)
     if windows is not None and windows < len(found):
         found = [found[place * len(found) // windows] for place in range(windows)]
@@ -55,12 +60,13 @@ def benchmark(
     networks, _ = bundle_networks(loaded, head)
     subject = Subject(networks, loaded.manifest)
     subject.check(name)
-    with progress() as bar:
+    with Progress(console=Console(file=sys.stderr)) as bar:
         task = bar.add_task(name, total=len(found))
         result = run_benchmark(
             name, subject, found, samples=samples, seed=seed,
             advance=lambda: bar.advance(task))
     Console().print(benchmark_table(result))
-    write_json(json_path, result)
+    if json_path is not None:
+        json_path.write_text(json.dumps(result, indent=2, allow_nan=False) + '\n')
     if markdown is not None:
-        write_text(markdown, benchmark_markdown(result))
+        markdown.write_text(benchmark_markdown(result), encoding='utf-8')
