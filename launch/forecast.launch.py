@@ -47,6 +47,10 @@ def generate_launch_description() -> LaunchDescription:
             'odom', default_value='odom',
             description="Topic of the robot's odometry, for planners."),
         DeclareLaunchArgument(
+            'camera_pose', default_value='',
+            description='Pose of the camera on the robot, "x y z roll pitch yaw" in m and rad; '
+                        'empty: as in params_file.'),
+        DeclareLaunchArgument(
             'transport', default_value='', choices=['', 'raw', 'compressed'],
             description='raw or compressed; empty: as in params_file.'),
         DeclareLaunchArgument(
@@ -82,7 +86,8 @@ def _start_node(context: LaunchContext) -> list[LifecycleNode]:
     if not params_file.is_file():
         raise FileNotFoundError(f'params_file is {str(params_file)!r}; accepted: a YAML file')
     # An argument that was left empty must not hide what the file says.
-    types = {'bundle': str, 'transport': str, 'use_sim_time': bool, 'autostart': bool}
+    types = {'bundle': str, 'camera_pose': str, 'transport': str, 'use_sim_time': bool,
+             'autostart': bool}
     overrides = {name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
                  for name, value_type in types.items() if argument(name)}
     image = argument('image')

@@ -20,7 +20,7 @@ from deltaworld_ros.node.parameter_table import PARAMETERS
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILE = ROOT / 'launch' / 'forecast.launch.py'
 ARGUMENTS = ['namespace', 'params_file', 'bundle', 'image', 'camera_info', 'odom',
-             'transport', 'use_sim_time', 'log_level', 'autostart', 'respawn']
+             'camera_pose', 'transport', 'use_sim_time', 'log_level', 'autostart', 'respawn']
 
 
 def calls(function: str) -> list[ast.Call]:
@@ -91,8 +91,11 @@ def viewer_topics() -> set[str]:
         return [node] if isinstance(node, str) else leaves(node['first']) + leaves(node['second'])
 
     assert sorted(leaves(layout['layout'])) == sorted(panels)
+    planner = yaml.safe_load((ROOT / 'config' / 'planner.rviz').read_text(encoding='utf-8'))
+    above = planner['Visualization Manager']['Displays']
     assert {display['Class'] for display in displays} == {'rviz_default_plugins/Image'}
-    return ({display['Topic']['Value'] for display in displays}
+    return ({display['Topic']['Value'] for display in (*displays, *above)}
+            | set(panels['3D!planner']['topics'])
             | {panel['imageMode']['imageTopic'] for panel in panels.values()
                if 'imageMode' in panel})
 
