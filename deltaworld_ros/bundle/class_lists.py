@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from deltaworld_ros.bundle.semantic_class import Role, SemanticClass
+from deltaworld_ros.bundle.yaml_file import read_yaml
 from deltaworld_ros.errors import UserError
 
 
@@ -145,15 +145,17 @@ def class_list(wanted: str | None, count: int, head: str) -> list[SemanticClass]
 
 
 def _read_classes(path: Path, known: str) -> list[SemanticClass]:
+    if not path.exists():
+        raise UserError(f'classes {str(path)!r}: no such file; accepted: {known}, or a YAML file')
+    form = 'must be a YAML list of names, or of name, color and role'
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        data = read_yaml(path)
+    except UserError as error:
+        raise UserError(f'{error}; {form}') from None
+    try:
         return [
             SemanticClass(**with_role(entry)) if isinstance(entry, dict) else
             SemanticClass(name=entry, color=voc_color(number), role=_ROLES.get(entry, 'static'))
             for number, entry in enumerate(data, start=1)]
-    except OSError as error:
-        raise UserError(f'classes {str(path)!r}: {error.strerror}; accepted: {known}, or a YAML '
-                        'file') from None
-    except (yaml.YAMLError, ValidationError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f'{path}: must be a YAML list of names, or of name, color and role: '
-                        f'{" ".join(str(error).split())[:200]}') from None
+    except (ValidationError, ValueError, TypeError) as error:
+        raise UserError(f'{path}: {form}: {" ".join(str(error).split())[:200]}') from None

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Open the files of a bundle: regular files inside its folder, and nothing that could block."""
+"""Open files that others named: regular ones inside their folder, nothing that could block."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _KINDS = (
     (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
 
 
-def open_inside(path: Path) -> int:
+def open_regular(path: Path, inside: bool = True) -> int:
     """
-    Open a file of a folder for reading and return its descriptor; the caller closes it.
+    Open a file for reading and return its descriptor; the caller closes it.
 
-    Raise `UserError` where it is missing, no regular file, or a link that leads out of its
-    folder.
+    Raise `UserError` where it is missing, no regular file, or, with `inside`, a link that leads
+    out of its folder.
     """
     try:
         target = path.resolve(strict=True)
-        if target.parent != path.parent.resolve():
+        if inside and target.parent != path.parent.resolve():
             raise UserError(f'{path}: is a link that leads out of the bundle; put the file itself '
                             'there')
         # Asked before it is opened: opening alone can block, or make a device act.
@@ -46,9 +46,9 @@ def open_inside(path: Path) -> int:
     return handle
 
 
-def read_inside(path: Path, most: int = MAX_HELD_BYTES) -> bytes:
-    """Read a file as `open_inside` does; raise `UserError` where it has more bytes than `most`."""
-    with os.fdopen(open_inside(path), 'rb') as stream:
+def read_bytes(path: Path, most: int = MAX_HELD_BYTES, inside: bool = True) -> bytes:
+    """Read a file that `open_regular` opens; raise `UserError` for more bytes than `most`."""
+    with os.fdopen(open_regular(path, inside), 'rb') as stream:
         try:
             content = stream.read(most + 1)
         except OSError as error:
@@ -58,10 +58,10 @@ def read_inside(path: Path, most: int = MAX_HELD_BYTES) -> bytes:
     return content
 
 
-def digest_inside(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits, opened as `open_inside` does."""
+def digest(path: Path) -> str:
+    """Return the sha256 of a file that `open_regular` opens as 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    with os.fdopen(open_inside(path), 'rb') as stream:
+    with os.fdopen(open_regular(path), 'rb') as stream:
         try:
             while block := stream.read(1 << 20):
                 digest.update(block)

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltaworld_ros.bundle.files import digest_inside, read_inside
+from deltaworld_ros.bundle.files import digest, read_bytes
+from deltaworld_ros.bundle.graph_file import check_graph, external_files, with_weights
 from deltaworld_ros.bundle.manifest import (
+    GRAPHS,
     MANIFEST_NAME,
     REQUIRED_FILES,
     Manifest,
@@ -82,22 +84,55 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     Load a bundle by folder or shipped name and verify the sha256 of each of its files.
 
     Raise `UserError` in one line for a missing or altered file, a manifest that is not plain YAML,
-    lacks or has unknown keys, contradicts itself, or names files or links outside the folder.
+    lacks or has unknown keys, contradicts itself or its graphs, or names files or links outside
+    the folder, and for graphs that could run for ever or read other files.
     """
     folder = find_bundle(name_or_path)
     manifest = read_manifest(folder / MANIFEST_NAME)
-    contents: dict[str, bytes] = {}
-    for name, expected in manifest.files.items():
-        path = folder / name
-        if not path.exists():
-            raise UserError(f'{path}: listed in {MANIFEST_NAME} but missing from the bundle')
-        if name in _HELD_FILES:
-            contents[name] = read_inside(path)
-            actual = hashlib.sha256(contents[name]).hexdigest()
-        else:
-            actual = digest_inside(path)
-        if actual != expected:
-            raise UserError(
-                f'{path}: sha256 is {actual[:12]}.., {MANIFEST_NAME} says {expected[:12]}..: '
-                'the bundle is damaged or was altered')
+    for name in manifest.files:
+        if not (folder / name).exists():
+            raise UserError(f'{folder / name}: listed in {MANIFEST_NAME} but missing from the '
+                            'bundle')
+    graphs = [f'{name}.onnx' for name in GRAPHS]
+    contents = {name: _verified(folder, manifest, name) for name in graphs}
+    weights = {name: _files_of_weights(folder / name, contents[name], manifest)
+               for name in graphs}
+    held = {*_HELD_FILES, *(file for files in weights.values() for file in files)}
+    for name in manifest.files:
+        if name in held and name not in contents:
+            contents[name] = _verified(folder, manifest, name)
+        elif name not in contents:
+            _compare(folder / name, digest(folder / name), manifest.files[name])
+    for name in graphs:
+        try:
+            if weights[name]:
+                contents[name] = with_weights(contents[name], contents.__getitem__)
+            check_graph(name.removesuffix('.onnx'), contents[name], manifest)
+        except UserError as error:
+            raise UserError(f'{folder / name}: {error}') from None
     return Bundle(folder, manifest, contents)
+
+
+def _verified(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """Read a file once and compare what was read with its hash."""
+    content = read_bytes(folder / name)
+    _compare(folder / name, hashlib.sha256(content).hexdigest(), manifest.files[name])
+    return content
+
+
+def _compare(path: Path, actual: str, expected: str) -> None:
+    if actual != expected:
+        raise UserError(
+            f'{path}: sha256 is {actual[:12]}.., {MANIFEST_NAME} says {expected[:12]}..: '
+            'the bundle is damaged or was altered')
+
+
+def _files_of_weights(path: Path, graph: bytes, manifest: Manifest) -> set[str]:
+    try:
+        files = external_files(graph)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from None
+    for name in sorted(files - set(manifest.files)):
+        raise UserError(f'{path}: has weights in the file {name[:200]!r}, which the bundle does '
+                        'not list')
+    return files

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deltaworld_ros.bundle.class_lists import with_role
 from deltaworld_ros.bundle.semantic_class import SemanticClass
+from deltaworld_ros.bundle.yaml_file import read_yaml
 from deltaworld_ros.errors import UserError
 
 MANIFEST_NAME = 'bundle.yaml'
@@ -22,9 +24,9 @@ GRAPHS = ('observe', 'rollout', 'decode')
 REQUIRED_FILES = (
     'observe.onnx', 'rollout.onnx', 'decode.onnx', 'golden.npz', 'LICENSES.md')
 
-# A manifest is a page of text: anything larger is not one, and is not parsed.
-_LARGEST_MANIFEST = 1_000_000
 _FILE_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]*')
+# Bundles' names become parts of file names.
+_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 _SHA256 = re.compile(r'[0-9a-f]{64}')
 
 
@@ -49,7 +51,7 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     """
 
     format: Literal[1]
-    name: str = Field(min_length=1, max_length=100)
+    name: str
     description: str
     created: str
     backbone: str
@@ -95,19 +97,9 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check the manifest file at `path`; a `UserError` names what is wrong in it."""
-    try:
-        if path.stat().st_size > _LARGEST_MANIFEST:
-            raise UserError(f'{path}: larger than {_LARGEST_MANIFEST} bytes, so not a manifest')
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise UserError(f'{path}: no such file; a bundle is a folder that holds it') from None
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read: {error.strerror}') from None
-    except UserError:
-        raise
-    # yaml raises plain ValueErrors too (impossible dates, undecodable bytes).
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f'{path}: not plain YAML: {_one_line(error)}') from None
+    if not os.path.lexists(path):
+        raise UserError(f'{path}: no such file; a bundle is a folder that holds it')
+    data = read_yaml(path, inside=True)
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError(f'{path}: must hold a mapping of names to values')
     classes = data.get('classes')
@@ -162,7 +154,10 @@ def _as_dict(manifest: Manifest) -> dict[str, Any]:
 
 
 def inconsistency(manifest: Manifest) -> str | None:
-    """Say which values contradict each other, or None."""
+    """Return which value is wrong by itself or contradicts another, or None."""
+    problem = name_problem(manifest.name)
+    if problem:
+        return f'name: {problem}'
     if not manifest.rotary_frequencies or not all(
             math.isfinite(value) and value > 0 for value in manifest.rotary_frequencies):
         return 'rotary_frequencies: must be one or more positive finite numbers'
@@ -184,6 +179,14 @@ def inconsistency(manifest: Manifest) -> str | None:
     if len({semantic_class.name for semantic_class in manifest.classes}) < len(manifest.classes):
         return 'classes: two classes have the same name'
     return None
+
+
+def name_problem(name: str) -> str | None:
+    """Return what is wrong with the name of a bundle, or None."""
+    if _NAME.fullmatch(name):
+        return None
+    return (f'{name[:100]!r} is not accepted; must be 1 to 100 letters, digits, dots, underscores '
+            'and hyphens, with a letter or digit first')
 
 
 def _files_problem(files: dict[str, str]) -> str | None:

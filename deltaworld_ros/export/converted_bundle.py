@@ -13,7 +13,7 @@ from torch import nn
 
 from deltaworld_ros.bundle.class_lists import with_role
 from deltaworld_ros.bundle.load import Bundle
-from deltaworld_ros.bundle.manifest import Licence, Manifest
+from deltaworld_ros.bundle.manifest import Licence, Manifest, name_problem
 from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import load_part
@@ -63,6 +63,9 @@ def converted_manifest(
     `focal_length` is in pixels at the graph's width; the default is that of KITTI's frames as the
     release resizes them, which its depth head was trained on.
     """
+    problem = name_problem(name)
+    if problem:
+        raise UserError(f'bundle name {problem}; name it with --name')
     networks = converted.networks
     height, width = own_size(networks)
     rows, columns = height // PATCH, width // PATCH

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deltaworld_ros.bundle.yaml_file import read_yaml
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.dinov3 import PATCH, DinoV3
@@ -75,12 +75,11 @@ def load_configuration(name_or_path: str, **overrides: int | None) -> Configurat
         raise UserError(
             f'--configuration {name_or_path!r} not found; give a YAML file or one of: '
             f'{", ".join(CONFIGURATIONS)}')
+    settings = CONFIGURATIONS.get(name_or_path) or read_yaml(path)
     try:
-        settings = (CONFIGURATIONS.get(name_or_path)
-                    or yaml.safe_load(path.read_text()))
         given = {name: value for name, value in overrides.items() if value is not None}
         return Configuration(**{**settings, **given})
-    except (OSError, ValidationError, yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+    except (ValidationError, TypeError) as error:
         raise UserError(f'{name_or_path}: {" ".join(str(error).split())}') from None
 
 

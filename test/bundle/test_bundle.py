@@ -159,16 +159,37 @@ def test_missing_manifest(tmp_path: Path) -> None:
 
 def test_manifest_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / 'bundle.yaml').mkdir()
-    assert 'cannot be read' in refusal(tmp_path)
+    assert 'is a folder; must be a regular file' in refusal(tmp_path)
+
+
+@pytest.mark.parametrize('target', ['/dev/zero', '/etc/passwd', '../secret.yaml'])
+def test_manifest_that_leads_elsewhere_is_not_read(folder: Path, target: str) -> None:
+    (folder.parent / 'secret.yaml').write_text('password: hunter2: yes')
+    (folder / 'bundle.yaml').unlink()
+    (folder / 'bundle.yaml').symlink_to(target)
+    assert 'is a link that leads out of the bundle; put' in refusal(folder)
+
+
+def test_manifest_that_is_a_pipe_does_not_block(folder: Path) -> None:
+    (folder / 'bundle.yaml').unlink()
+    os.mkfifo(folder / 'bundle.yaml')
+    assert 'is a pipe' in refusal(folder)
 
 
 @pytest.mark.parametrize('text', [
-    'format: [1', 'a: b: c', '\t- x', '&a [*a, *b]', '{}: {', '[' * 3000,
-    'created: 2026-13-45', '!!python/object/apply:os.system ["touch hacked"]',
-    '!!python/name:os.system', '%YAML 9.9\n---\na: 1\n...\n- b', 'x: !unknown 3'])
+    'format: [1', 'a: b: c', '\t- x', '%YAML 9.9\n---\na: 1\n...\n- b', '"\\UFFFFFFFF"'])
 def test_text_that_is_not_plain_yaml(folder: Path, text: str) -> None:
     (folder / 'bundle.yaml').write_text(text)
     assert 'not plain YAML' in refusal(folder)
+
+
+@pytest.mark.parametrize('text', [
+    '&a [*a, *b]', '{}: {', '[' * 3000, 'created: 2026-13-45',
+    '!!python/object/apply:os.system ["touch hacked"]',
+    '!!python/name:os.system', 'x: !unknown 3', 'steps: 1:30:30', 'steps: !!int ""'])
+def test_more_than_plain_yaml_is_refused(folder: Path, text: str) -> None:
+    (folder / 'bundle.yaml').write_text(text)
+    refusal(folder)
     assert not Path('hacked').exists()
 
 
@@ -196,7 +217,9 @@ def test_aliases_do_not_explode(folder: Path) -> None:
     ('format', 2, 'format'),
     ('format', None, 'format'),
     ('surprise', 1, 'surprise'),
-    ('name', '', 'name'),
+    ('name', '', 'name'), ('name', '../../escaped', "name: '../../escaped' is not accepted"),
+    ('name', '/tmp/escaped', 'name'), ('name', '.hidden', 'name'), ('name', 'a b', 'name'),
+    ('name', '[bold]x[/nope]', 'name'), ('name', 'x' * 101, 'name'), ('name', 'a\nb', 'name'),
     ('image_width', 0, 'image_width'),
     ('image_width', 10 ** 9, 'image_width'),
     ('image_height', 'tall', 'image_height'),

@@ -321,8 +321,16 @@ def test_incomplete_golden_is_one_reason(tiny_bundle: Path, tmp_path: Path) -> N
 
 def test_graph_that_is_no_onnx_is_one_reason(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_bundle, tmp_path / 'bundle')
+    manifest = load_bundle(tiny_bundle).manifest
     (folder / 'rollout.onnx').write_bytes(b'not a graph')
-    write_manifest(folder, load_bundle(tiny_bundle).manifest)
+    write_manifest(folder, manifest)
+    with pytest.raises(UserError, match='rollout.onnx: is no ONNX model'):
+        load_bundle(folder)
+    # Whole as a protocol buffer, and no graph that can be computed.
+    model = onnx.load(tiny_bundle / 'rollout.onnx')
+    del model.graph.node[0]
+    onnx.save(model, folder / 'rollout.onnx')
+    write_manifest(folder, manifest)
     with pytest.raises(UserError, match='onnxruntime-cpu: ') as caught:
         load_engine(load_bundle(folder), 'onnxruntime-cpu', threads=1)
     assert '\n' not in str(caught.value)

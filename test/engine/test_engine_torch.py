@@ -127,7 +127,8 @@ def test_operator_equals_onnx_runtime(
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=['CPUExecutionProvider'])
     expected = session.run(outputs, feeds)
-    ours = torch_engine.TorchGraph(tmp_path / 'graph.onnx', torch.device('cpu'))
+    ours = torch_engine.TorchGraph(
+        'graph.onnx', (tmp_path / 'graph.onnx').read_bytes(), torch.device('cpu'))
     actual = ours.run(outputs, **{name: torch.tensor(array) for name, array in feeds.items()})
     for wanted, given in zip(expected, actual, strict=True):
         assert tuple(given.shape) == wanted.shape
@@ -183,6 +184,7 @@ def test_resize_of_another_kind_is_refused(tmp_path: Path) -> None:
         [onnx.ValueInfoProto(name='y')],
         [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), 'scales')])
     onnx.save(helper.make_model(graph), tmp_path / 'graph.onnx')
-    ours = torch_engine.TorchGraph(tmp_path / 'graph.onnx', torch.device('cpu'))
+    ours = torch_engine.TorchGraph(
+        'graph.onnx', (tmp_path / 'graph.onnx').read_bytes(), torch.device('cpu'))
     with pytest.raises(UserError, match='resizes linearly'):
         ours.run(('y',), x=torch.zeros(1, 1, 2, 2))

@@ -32,12 +32,7 @@ from deltaworld_ros.engine.tensorrt.build import build_engines
 from deltaworld_ros.engine.tensorrt.cuda import Cuda
 from deltaworld_ros.engine.tensorrt.graph import MOST_SHAPES
 from deltaworld_ros.engine.tensorrt.known_problems import KNOWN_PROBLEMS, known_problems
-from deltaworld_ros.engine.tensorrt.plan_cache import (
-    cache_folder,
-    cached_plan,
-    plan_key,
-    write_atomically,
-)
+from deltaworld_ros.engine.tensorrt.plan_cache import cache_folder
 from deltaworld_ros.engine.tensorrt.tensorrt_engine import TensorRTEngine
 
 REQUIRED = 'pip install tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs (x86-64 Linux)'
@@ -72,50 +67,10 @@ def test_engines_are_built_once(bundle: Bundle, cache: Path) -> None:
     assert len(lines) == 3 and all('not in the cache' in line for line in lines)
     assert build_engines(trt, bundle, ['8.6'], lines.append, no_progress) == built
     assert len(lines) == 3
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.glob('*.engine'))) == 3
     # Another GPU is another engine.
     build_engines(trt, bundle, ['8.9'], lines.append, no_progress)
-    assert len(list(cache.iterdir())) == 6
-
-
-def test_damaged_engine_is_built_anew_with_one_line(tmp_path: Path) -> None:
-    path = tmp_path / 'a.engine'
-    lines: list[str] = []
-    assert cached_plan(path, lambda: b'plan', lines.append) == b'plan'
-    data = path.read_bytes()
-    for damage in (b'', data[:10], data[:-1], data[:-1] + b'x'):
-        lines.clear()
-        path.write_bytes(damage)
-        assert cached_plan(path, lambda: b'plan', lines.append) == b'plan'
-        assert len(lines) == 1 and 'damaged' in lines[0]
-        assert path.read_bytes() == data
-
-
-def test_key_is_of_every_part() -> None:
-    parts = {'graph': 'a', 'library': 'tensorrt 10.3', 'capabilities': ['8.6'], 'shapes': '1'}
-    keys = {plan_key(parts)} | {plan_key({**parts, name: 'other'}) for name in parts}
-    assert len(keys) == 1 + len(parts)
-
-
-def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / 'a.engine'
-    write_atomically(path, b'first')
-
-    def interrupt(handle: int) -> None:
-        raise KeyboardInterrupt
-    monkeypatch.setattr('os.fsync', interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, b'second')
-    assert path.read_bytes() == b'first'
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_cache_that_cannot_be_written_costs_a_build(tmp_path: Path) -> None:
-    (tmp_path / 'file').write_bytes(b'')
-    lines: list[str] = []
-    path = tmp_path / 'file' / 'a.engine'
-    assert cached_plan(path, lambda: b'plan', lines.append) == b'plan'
-    assert 'cannot be written' in lines[-1]
+    assert len(list(cache.glob('*.engine'))) == 6
 
 
 def test_engine_passes_the_gate_and_frees_its_memory(bundle: Bundle, cudart: HostCudart) -> None:

@@ -19,7 +19,7 @@ from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.runs.bundle import BundleRun
 from deltaworld_training.runs.bundle_manifest import bundle_manifest
-from deltaworld_training.runs.recipe import load_recipe
+from deltaworld_training.runs.recipe import RECIPES, load_recipe
 from deltaworld_training.street.world import TRAIN_SEEDS
 
 
@@ -107,6 +107,15 @@ def test_missing_videos_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='not found: .*project_video01.mp4'):
         BundleRun(load_recipe('street-cpu'), tmp_path / 'run', tmp_path)
     assert not (tmp_path / 'run').exists()
+
+
+def test_name_of_a_recipe_is_no_path(tmp_path: Path) -> None:
+    """It becomes a folder and the name of the bundle."""
+    path = tmp_path / 'recipe.yaml'
+    path.write_text((RECIPES / 'street-cpu.yaml').read_text().replace(
+        'name: street-lite0', 'name: ../../escaped'))
+    with pytest.raises(UserError, match="name: '../../escaped' is not accepted"):
+        load_recipe(str(path))
 
 
 @pytest.mark.parametrize('text, reason', [

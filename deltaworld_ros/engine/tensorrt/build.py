@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +17,12 @@ from deltaworld_ros.engine.tensorrt.build_progress import BuildMonitor, Progress
 from deltaworld_ros.engine.tensorrt.error_log import ErrorLog
 from deltaworld_ros.engine.tensorrt.library import is_rtx, library_name
 from deltaworld_ros.engine.tensorrt.plan_cache import (
+    AlteredFile,
     cache_folder,
     cached_plan,
+    keep,
+    kept,
     plan_key,
-    write_atomically,
 )
 
 # Least, usual and most of each dynamic axis of a graph's inputs, by input and axis.
@@ -114,7 +117,9 @@ def build_plan(
         config.set_flag(library.BuilderFlag.REQUIRE_USER_ALLOCATION)
     else:
         timings = cache_folder() / f'timing-{library.__version__}-{"-".join(capabilities)}.cache'
-        known = timings.read_bytes() if timings.is_file() else b''
+        known = b''
+        with contextlib.suppress(OSError, AlteredFile):
+            known = kept(timings)
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
     # In a thread of its own: Ctrl-C reaches the main thread alone, and raised in TensorRT's calls
     # of the logger or the monitor it would be lost.
@@ -127,7 +132,8 @@ def build_plan(
     if plan is None:
         raise EngineUnavailable(f'{library_name(library)} cannot build the graph: {errors.last()}')
     if timings is not None:
-        write_atomically(timings, bytes(config.get_timing_cache().serialize()))
+        with contextlib.suppress(OSError):
+            keep(timings, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
 
 

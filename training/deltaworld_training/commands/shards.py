@@ -35,15 +35,15 @@ def shards(
     """
     import json
 
-    import yaml
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from deltaworld_ros.bundle.yaml_file import parse_yaml
     from deltaworld_training.data.open_source import Drawing, SourceSettings, open_source
     from deltaworld_training.data.shards import ShardWriter
     options = {'clips': clips}
     for item in option or []:
         name, _, value = item.partition('=')
-        options[name] = yaml.safe_load(value)
+        options[name] = parse_yaml(value, f'--option {name[:100]}')
     source = open_source(
         SourceSettings(kind, path, options=options),
         Drawing((width, height), frames, stride, seed))

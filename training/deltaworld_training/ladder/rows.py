@@ -5,8 +5,9 @@
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel
+
+from deltaworld_ros.bundle.yaml_file import read_yaml
 
 RECIPES = Path(__file__).parents[1] / 'recipes' / 'ladder' / 'rows'
 
@@ -40,8 +41,7 @@ class Row(BaseModel, extra='forbid'):
 
 
 def _load(path: Path) -> Row:
-    settings = yaml.safe_load(path.read_text(encoding='utf-8'))
-    return Row(key=path.stem.partition('-')[2], **settings)
+    return Row(key=path.stem.partition('-')[2], **read_yaml(path))
 
 
 ROWS = tuple(_load(path) for path in sorted(RECIPES.glob('*.yaml')))

@@ -5,10 +5,10 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from deltaworld_ros.bundle.class_lists import STREET as CLASSES
+from deltaworld_ros.bundle.yaml_file import read_yaml
 from deltaworld_ros.errors import UserError
 from deltaworld_training.ladder.rows import Row, RowTokenizer
 from deltaworld_training.runs.recipe import ImageSettings
@@ -135,7 +135,8 @@ def load_budget(name_or_path: str) -> LadderSettings:
         names = ', '.join(sorted(p.stem for p in BUDGETS.glob('*.yaml')))
         raise UserError(
             f'--budget {name_or_path!r} not found; give a YAML file or one of: {names}')
+    settings = read_yaml(path)
     try:
-        return LadderSettings(**yaml.safe_load(path.read_text(encoding='utf-8')))
-    except (ValidationError, yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+        return LadderSettings(**settings)
+    except (ValidationError, TypeError) as error:
         raise UserError(f'{path}: {" ".join(str(error).split())}') from None

@@ -5,9 +5,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from deltaworld_ros.bundle.manifest import name_problem
+from deltaworld_ros.bundle.yaml_file import read_yaml
 from deltaworld_ros.errors import UserError
 
 RECIPES = Path(__file__).parents[1] / 'recipes'
@@ -153,10 +154,14 @@ def load_recipe(name_or_path: str) -> Recipe:
     if not path.is_file():
         names = ', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))
         raise UserError(f'recipe {name_or_path!r} not found; give a YAML file or one of: {names}')
+    settings = read_yaml(path)
     try:
-        recipe = Recipe(**yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        recipe = Recipe(**settings)
+    except (ValidationError, TypeError) as error:
         raise UserError(f'{path}: {" ".join(str(error).split())}') from error
+    problem = name_problem(recipe.name)
+    if problem:
+        raise UserError(f'{path}: name: {problem}')
     known: list[str] = []
     for name, stage in recipe.stages.items():
         if stage.after is not None and stage.after not in known:
