@@ -16,6 +16,7 @@ from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.baselines import load_baselines
+from deltaworld_ros.evaluate.bound_coverage import BoundCoverage
 from deltaworld_ros.evaluate.columns import COLUMNS, ColumnMaker
 from deltaworld_ros.evaluate.drive import Drive, Made, Options, Seen
 from deltaworld_ros.evaluate.forecast_bag import ForecastBag
@@ -67,14 +68,18 @@ class Evaluator:
             'num_futures': drive.forecaster.num_futures, 'queries': drive.forecaster.queries})
         moments = MomentKeeper(self._num_moments)
         worst = WorstMoments(min(WORST, self._num_moments))
+        bounds = BoundCoverage(self._bundle.manifest, self._leads)
         before, started, scoring = dict(self._engine.seconds), time.perf_counter(), 0.0
         for matched in drive.pairs(advance):
             made = matched.forecast
             pairs = self._pairs(made, matched.frames, scores)
             measuring = time.perf_counter()
             measured = measure(self._scorers, pairs)
-            scores.clips.add(made.now.clip, measured)
             record = self._record(matched, measured)
+            for lead, held in zip(
+                    measured, bounds.measure(matched.stamp, pairs), strict=True):
+                lead.update(held)
+            scores.clips.add(made.now.clip, measured)
             scores.records.append(record)
             scoring += time.perf_counter() - measuring
             if forecasts is not None:

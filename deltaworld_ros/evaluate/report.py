@@ -27,9 +27,15 @@ from deltaworld_ros.evaluate.report_scores import (
     skill_rows,
     table_view,
     verdict,
+    weight_plot,
 )
 from deltaworld_ros.evaluate.results import spread_moments, worst_moments
-from deltaworld_ros.evaluate.tables import ScoreTable, obstacle_tables, score_tables
+from deltaworld_ros.evaluate.tables import (
+    ScoreTable,
+    bound_line,
+    obstacle_tables,
+    score_tables,
+)
 
 _TEMPLATES = Path(__file__).parent / 'templates'
 # Moments that are shown with all of their pictures, of those that the slider shows.
@@ -127,7 +133,7 @@ def _offline(result: dict[str, Any]) -> dict[str, Any]:
     """Return what only an offline evaluation knows."""
     if not result:
         return {'weights': [], 'skills': [], 'skill_plot': '', 'reliability': '', 'obstacles': [],
-                'bags': [], 'ece': ''}
+                'bags': [], 'ece': '', 'weight_plot': '', 'bound': ''}
     weights = result['weights']
     last = list(result['leads'].values())[-1]
     error = last['confidence_calibration']['error']
@@ -137,7 +143,8 @@ def _offline(result: dict[str, Any]) -> dict[str, Any]:
                               for key in ('mean_weight', 'best_share')), strict=True)),
         'skills': skill_rows(result), 'skill_plot': skill_plot(result),
         'reliability': reliability_plot(last), 'ece': '' if error is None else f'{error:.3f}',
-        'obstacles': [table_view(obstacles)],
+        'weight_plot': weight_plot(last), 'obstacles': [table_view(obstacles)],
+        'bound': f'{bound_line(last["obstacle_bound"])}.',
         'bags': [_bag_view(bag) for bag in result['bags']] if len(result['bags']) > 1 else [],
     }
 

@@ -101,3 +101,14 @@ def reliability_plot(scores: dict[str, Any]) -> str:
         return ''
     return plot([Line('published forecast', '#0b6e99', points)], 'confidence', 'came true',
                 (0.0, 1.0), (0.0, 1.0), diagonal=True)
+
+
+def weight_plot(scores: dict[str, Any]) -> str:
+    """Draw for each bin of weight how often a future was the closest one."""
+    bins = scores['weights']['reliability']
+    points = [(weight, share) for weight, share in
+              zip(bins['weight'], bins['best_share'], strict=True) if weight is not None]
+    if not points:
+        return ''
+    return plot([Line('futures', '#7a5195', points)], 'weight', 'was the closest',
+                (0.0, 1.0), (0.0, 1.0), diagonal=True)

@@ -13,6 +13,7 @@ import numpy as np
 from deltaworld_ros.bundle import Manifest
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.bag_scores import BagScores
+from deltaworld_ros.evaluate.bound_coverage import NAME, bound_scores
 from deltaworld_ros.evaluate.columns import PLAIN_SAMPLES
 from deltaworld_ros.evaluate.drive import CLIP_SECONDS, Options
 from deltaworld_ros.evaluate.moments import Moment
@@ -39,9 +40,11 @@ def pooled_result(manifest: Manifest, options: Options,
         raise UserError(_explain_nothing(manifest, bags))
     scorers = make_scorers(manifest)
     clips = [sums for bag in scored for sums in bag.clips.sums.values()]
-    leads = scores(scorers, pool(clips))
-    for lead, skill in zip(leads, skills(scorers, clips), strict=True):
+    pooled = pool(clips)
+    leads = scores(scorers, pooled)
+    for lead, sums, skill in zip(leads, pooled, skills(scorers, clips), strict=True):
         lead['skill'] = skill
+        lead['obstacle_bound'] = bound_scores(sums[NAME])
     truth_of = {
         name: '+'.join(sorted(set().union(*(bag.truth_kinds[name] for bag in scored))))
         for name in ('labels', 'depth')}

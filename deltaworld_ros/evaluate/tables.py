@@ -181,7 +181,18 @@ def skill_lines(result: dict[str, Any]) -> list[str]:
     error = scores['confidence_calibration']['error']
     if error is not None:
         lines.append(f'confidence, {lead} s ahead: off by {error:.3f} on average (ECE)')
+    lines.append(f'{bound_line(scores["obstacle_bound"])}, {lead} s ahead')
     return lines
+
+
+def bound_line(bound: dict[str, Any]) -> str:
+    """Say how often the lower bound of the nearest obstacle held."""
+    promise = f'the bound of the nearest obstacle, promised for {100 * bound["wanted"]:.0f} %'
+    if bound['coverage'] is None:
+        return f'{promise}, had too few forecasts to learn from'
+    alarm = f', with an alarm in {100 * bound["alarm"]:.0f} % of the forecasts' \
+        if bound['alarm'] else ''
+    return f'{promise} of the image columns, held in {100 * bound["coverage"]:.1f} %{alarm}'
 
 
 def markdown_tables(tables: Sequence[ScoreTable], caption: str) -> str:

@@ -192,3 +192,9 @@ def test_the_closest_future_is_counted():
     np.testing.assert_allclose(result['mean_weight'], [0.5, 0.3, 0.2])
     assert result['calibration_error'] == pytest.approx(
         sum(abs(a - b) for a, b in zip(share, (0.5, 0.3, 0.2), strict=True)) / 2)
+    # Bins of a tenth: those of the weights 0.2, 0.3 and 0.5.
+    bins = result['reliability']
+    filled = {place: bins['futures'][place] for place in range(10) if bins['futures'][place]}
+    assert filled == {2: 6, 3: 6, 5: 6}
+    assert [bins['best_share'][place] for place in (5, 3, 2)] == pytest.approx(share)
+    assert [bins['weight'][place] for place in (5, 3, 2)] == pytest.approx([0.5, 0.3, 0.2])

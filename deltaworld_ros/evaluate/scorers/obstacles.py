@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deltaworld_ros.bundle.semantic_class import SemanticClass
-from deltaworld_ros.evaluate.pairs import Pair
+from deltaworld_ros.evaluate.pairs import Pair, Truth
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
 
 _PROPER = ('crps', 'energy')
@@ -33,12 +33,7 @@ class ObstacleScorer:
 
     def measure(self, pair: Pair) -> Sums:
         """Return for each column the summed error and count; of the futures CRPS and energy."""
-        truth = pair.truth
-        true = self.distances(truth.labels, truth.depth)
-        unlabelled = (truth.labels >= self._num_classes).all(axis=0)
-        # An obstacle without any known distance says nothing about how near it is.
-        hidden = self._obstacles[truth.labels] & ~np.isfinite(truth.depth)
-        known = ~unlabelled & ~(hidden.any(axis=0) & (true >= self._maximum))
+        true, known = self.truth(pair.truth)
         count = np.count_nonzero(known)
         sums = {}
         futures, weights = np.zeros((0, count)), np.zeros(0)
@@ -53,6 +48,14 @@ class ObstacleScorer:
         energy = energy_score(futures, weights, true[known]) if count else 0.0
         sums['energy'] = np.array([energy, float(count > 0)])
         return sums
+
+    def truth(self, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
+        """Return the true distance (b,) in m of each column and whether it is known."""
+        true = self.distances(truth.labels, truth.depth)
+        unlabelled = (truth.labels >= self._num_classes).all(axis=0)
+        # An obstacle without any known distance says nothing about how near it is.
+        hidden = self._obstacles[truth.labels] & ~np.isfinite(truth.depth)
+        return true, ~unlabelled & ~(hidden.any(axis=0) & (true >= self._maximum))
 
     def distances(self, labels: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Return the nearest obstacle's distance (b,) in m of labels and depth (a,b)."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deltaworld_ros.evaluate.pairs import Pair
+from deltaworld_ros.evaluate.scorers.calibration import reliability
 from deltaworld_ros.evaluate.scorers.features import smooth_l1
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
 
@@ -24,11 +25,17 @@ class WeightScorer:
         distance = [smooth_l1(one.features, pair.truth.features) for one in futures]
         closest = np.zeros(len(futures))
         closest[int(np.argmin(distance))] = 1
-        return {'promised': np.array([one.weight for one in futures], np.float64),
-                'closest': closest, 'forecasts': np.ones(1)}
+        promised = np.array([one.weight for one in futures], np.float64)
+        return {'promised': promised, 'closest': closest, 'forecasts': np.ones(1),
+                'bins': reliability(promised, closest)}
 
     def scores(self, sums: Sums) -> dict[str, Any]:
-        """Return by place in the order the mean weight and the share of being the closest."""
+        """
+        Return by place in the order the mean weight and the share of being the closest.
+
+        `reliability` has the same by weight, in ten bins: of the futures with about this weight.
+        """
+        futures, best, weights = sums['bins']
         weight = ratio(sums['promised'], sums['forecasts'])
         share = ratio(sums['closest'], sums['forecasts'])
         return {'weights': {
@@ -36,6 +43,10 @@ class WeightScorer:
             'best_share': share.tolist(),
             # Total variation: 0 where the weights are right, 1 where they are all wrong.
             'calibration_error': float(np.abs(weight - share).sum() / 2),
+            'reliability': {
+                'weight': ratio(weights, futures).tolist(),
+                'best_share': ratio(best, futures).tolist(),
+                'futures': [int(count) for count in futures]},
         }}
 
     def errors(self, sums: Sums) -> dict[str, dict[str, np.ndarray]]:
