@@ -25,6 +25,9 @@ VENV_FLAGS := --system-site-packages
 CONSTRAINTS := $(VENV)/ros-constraints.txt
 endif
 
+# ONNX Runtime must not call its vendor; the packages set this too, which tests may come before.
+export ORT_DISABLE_TELEMETRY := 1
+
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint $(CONSTRAINTS) --editable
 MADE := $(VENV)/.made-$(MODE)

@@ -12,6 +12,7 @@ ARG BASE=dustynv/ros:jazzy-ros-base-r36.4.0-cu128-24.04
 FROM $BASE
 
 ENV RMW_IMPLEMENTATION=rmw_fastrtps_cpp \
+    ORT_DISABLE_TELEMETRY=1 \
     FASTRTPS_DEFAULT_PROFILES_FILE=/opt/deltaworld_ros/source/config/fastdds_large_images.xml \
     PATH=/opt/deltaworld_ros/bin:$PATH
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deltaworld_ros.bundle.class_lists import with_role
 from deltaworld_ros.bundle.semantic_class import SemanticClass
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.bundle.yaml_file import read_yaml
 from deltaworld_ros.errors import UserError
 
@@ -133,7 +134,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     for semantic_class in data['classes']:
         semantic_class['color'] = list(semantic_class['color'])
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=99)
-    (folder / MANIFEST_NAME).write_text(text, encoding='utf-8')
+    write_whole(folder / MANIFEST_NAME, text)
     return written
 
 

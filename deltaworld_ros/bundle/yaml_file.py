@@ -101,16 +101,17 @@ class _Builder:
                 raise UserError('must hold one document')
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise UserError(f'the alias *{event.anchor[:50]} comes before what it stands for')
+                raise UserError(f'the alias *{str(event.anchor)[:50]} comes before what it stands '
+                                'for')
             self._add(*self._anchors[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
-            self._check_tag(event)
+            _check_tag(event.tag)
             value = _scalar(event.value) if event.implicit[0] else _text(event.value)
             values = 1 + len(event.value) // _CHARACTERS_A_VALUE
             self._remember(event.anchor, value, values)
             self._add(value, values)
         elif isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
-            self._check_tag(event)
+            _check_tag(event.tag)
             if len(self._open) == MAX_DEPTH:
                 raise UserError(f'is nested more than {MAX_DEPTH} levels deep')
             mapping = isinstance(event, yaml.MappingStartEvent)
@@ -122,10 +123,6 @@ class _Builder:
                 ended.value = {**ended.merged, **ended.value}
             self._remember(ended.anchor, ended.value, ended.values)
             self._add(ended.value, ended.values)
-
-    def _check_tag(self, event: yaml.NodeEvent) -> None:
-        if event.tag is not None:
-            raise UserError(f'has the tag {event.tag[:80]!r}; tags are not accepted')
 
     def _remember(self, anchor: str | None, value: Any, values: int) -> None:
         if anchor is not None:
@@ -154,6 +151,11 @@ class _Builder:
                 raise UserError(f'has the key {str(into.key)[:80]!r} twice')
             else:
                 into.value[into.key] = value
+
+
+def _check_tag(tag: str | None) -> None:
+    if tag is not None:
+        raise UserError(f'has the tag {tag[:80]!r}; tags are not accepted')
 
 
 def _merge(merged: dict[Any, Any], value: Any) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deltaworld_ros.commands.shared import (
@@ -21,6 +20,7 @@ from deltaworld_ros.commands.shared import (
     ThreadsOption,
     make_folders,
     note,
+    output_console,
     progress,
     write_json,
 )
@@ -74,7 +74,7 @@ def benchmark(
     table.add_column('median ms', justify='right')
     for stage, milliseconds in result['median_ms'].items():
         table.add_row(stage, f'{milliseconds:.2f}')
-    console = Console()
+    console = output_console()
     console.print(table)
     console.print(f'{result["forecasts_per_second"]:.1f} forecasts per second on '
                   f'{result["machine"]["cores"]} cores of {result["machine"]["processor"]}')
@@ -112,7 +112,7 @@ def _count_operations(
             table.add_row(part.replace('_', ' '), ', '.join(f'{each:.3f}' for each in value))
     numbers = ', '.join(f'{value} {part.removeprefix("num_")}' for part, value in result.items()
                         if isinstance(value, int))
-    console = Console()
+    console = output_console()
     console.print(table)
     console.print(f'One forecast: {numbers}')
     write_json(json_path, result)

@@ -7,28 +7,31 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deltaworld_ros.commands.shared import (
     JsonOption,
     make_folders,
     note,
+    output_console,
     progress,
     write_json,
 )
 from deltaworld_ros.errors import UserError
 
+BundleArgument = Annotated[str, typer.Argument(help='Shipped name or folder.')]
+SHIPPED = 'street-lite0'
+
 bundle_app = typer.Typer(no_args_is_help=True, help='Check, describe or build a bundle.')
 
 
 @bundle_app.command()
-def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
-           json_path: JsonOption = None) -> None:
+def verify(bundle: BundleArgument = SHIPPED, json_path: JsonOption = None) -> None:
     """
     Check the files and every engine of this machine.
 
-    Example: deltaworld bundle verify street-lite0
+    Example: deltaworld bundle verify
+    Example: deltaworld bundle verify runs/mine/street-lite0 --json verified.json
     """
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.evaluate.verification import verify_engines
@@ -41,7 +44,7 @@ def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')
         table.add_column(heading)
     for result in results:
         table.add_row(result.engine, result.outcome, result.details)
-    Console().print(table)
+    output_console().print(table)
     write_json(json_path, {
         'bundle': loaded.manifest.name, 'files': loaded.manifest.files,
         'engines': {result.engine: {'outcome': result.outcome, 'details': result.details}
@@ -53,12 +56,12 @@ def verify(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')
 
 
 @bundle_app.command()
-def info(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
-         json_path: JsonOption = None) -> None:
+def info(bundle: BundleArgument = SHIPPED, json_path: JsonOption = None) -> None:
     """
     Describe a bundle: sizes, classes, sources, licences.
 
-    Example: deltaworld bundle info street-lite0
+    Example: deltaworld bundle info
+    Example: deltaworld bundle info runs/mine/street-lite0
     """
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.evaluate.verification import describe_bundle
@@ -69,12 +72,12 @@ def info(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
     for name, value in description.items():
         shown = '\n'.join(map(str, value)) if isinstance(value, list) else str(value)
         table.add_row(name.replace('_', ' '), shown)
-    Console().print(table)
+    output_console().print(table)
     write_json(json_path, description)
 
 
 @bundle_app.command()
-def build(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')],
+def build(bundle: BundleArgument,
           capability: Annotated[list[str] | None, typer.Option(
               help="Compute capability to build for, such as 8.6; may be given again. Default: "
                    "this machine's GPU. Others need TensorRT-RTX.")] = None,
@@ -98,7 +101,7 @@ def build(bundle: Annotated[str, typer.Argument(help='Shipped name or folder.')]
         table.add_column(heading)
     for engine in built:
         table.add_row(engine.graph, engine.capability, f'{engine.size / 1e6:.1f} MB')
-    console = Console()
+    console = output_console()
     console.print(f'{loaded.manifest.name}: engines of {built[0].library} in '
                   f'{built[0].path.parent}', soft_wrap=True)
     console.print(table)

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from deltaworld_ros.commands.shared import BundleOption, JsonOption, make_folders, write_json
+from deltaworld_ros.commands.shared import (
+    BundleOption,
+    JsonOption,
+    make_folders,
+    output_console,
+    write_json,
+)
 
 
 def demo(
@@ -33,7 +38,7 @@ def demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     make_folders(json_path, output / 'report.html')
     result = run_demo(output, bag=bag or SAMPLE_BAG, bundle=bundle)
-    console = Console()
+    console = output_console()
     for table in result.tables:
         console.print(rich_table(table))
     for line in legend(result.tables):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from deltaworld_ros.camera.choices import Fit, Rectified
 from deltaworld_ros.commands.shared import (
@@ -24,6 +23,7 @@ from deltaworld_ros.commands.shared import (
     ThreadsOption,
     make_folders,
     note,
+    output_console,
     progress,
     write_json,
 )
@@ -137,7 +137,7 @@ def evaluate(
         result['against'] = pooled_result(other, options, _score(
             replace(setup, bundle=str(against), moments=0, write_bag=None), bags, jobs, ray))
     from deltaworld_ros.evaluate.output import print_result, write_lines, write_markdown
-    console = Console()
+    console = output_console()
     print_result(console, result, profile)
     write_json(json_path, result)
     if json_lines:

@@ -14,7 +14,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deltaworld_ros.commands.shared import (
@@ -22,6 +21,7 @@ from deltaworld_ros.commands.shared import (
     JsonOption,
     make_folders,
     note,
+    output_console,
     write_json,
 )
 from deltaworld_ros.errors import UserError
@@ -121,7 +121,7 @@ def export(
         table.add_column(heading)
     for row in rows:
         table.add_row(row.graph, row.layers, f'{row.cosine:.6f}', f'{row.worst:.6f}')
-    Console().print(table)
+    output_console().print(table)
     write_json(json_path, {
         'bundle': manifest.name, 'precision': precision.value,
         'rows': [dataclasses.asdict(row) for row in rows]})

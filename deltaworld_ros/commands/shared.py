@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.camera.choices import Fit, Rectified
 from deltaworld_ros.errors import UserError
 
@@ -39,16 +40,23 @@ def note(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def output_console(stderr: bool = False) -> Console:
+    """Return a console that prints names from bundles, bags and paths as they are."""
+    return Console(markup=False, emoji=False, stderr=stderr)
+
+
 def progress(disable: bool = False) -> Progress:
     """Give a bar on the error stream for long work."""
-    return Progress(*Progress.get_default_columns()[:-1], MofNCompleteColumn(),
-                    TimeRemainingColumn(), console=Console(stderr=True), disable=disable)
+    return Progress(
+        TextColumn('{task.description}', style='progress.description', markup=False),
+        *Progress.get_default_columns()[1:-1], MofNCompleteColumn(), TimeRemainingColumn(),
+        console=output_console(stderr=True), disable=disable)
 
 
 def write_json(path: Path | None, data: dict[str, Any]) -> None:
     """Write the figures where a path is given; raise `UserError` where that fails."""
     if path:
-        write_text(path, json.dumps(data, indent=2, allow_nan=False) + '\n')
+        write_whole(path, json.dumps(data, indent=2, allow_nan=False) + '\n')
 
 
 def make_folders(*paths: Path | None) -> None:
@@ -59,11 +67,3 @@ def make_folders(*paths: Path | None) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f'{path}: cannot be written: {error.strerror}') from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file; raise `UserError` where that fails."""
-    try:
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'{path}: cannot be written: {error.strerror}') from None

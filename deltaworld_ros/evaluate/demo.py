@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
-import tempfile
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bags.reader import BagReader
 from deltaworld_ros.bundle import Bundle, load_bundle
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.moments import load_moments
 from deltaworld_ros.evaluate.pictures import color_labels, side_by_side, write_animation
@@ -62,7 +62,7 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
     recorder that scores the node by its topics alone. All of them have ended when this returns or
     raises; `UserError` says what went wrong.
     """
-    console = console or Console(stderr=True)
+    console = console or Console(stderr=True, markup=False, emoji=False)
     if importlib.util.find_spec('rclpy') is None:
         raise UserError('the demo needs ROS 2: source its setup.bash, or install the wheels '
                         'with: pip install "deltaworld_ros[ros]"')
@@ -73,7 +73,7 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
     assert image_topic is not None
     recording = output / 'recording'
     with _progress(console) as progress, \
-            _own_domain() as domain, \
+            own_domain() as domain, \
             Processes(output / 'logs', _environment(domain)) as processes:
         drive = progress.add_task('starting the node', total=None)
         processes.start('node', 'deltaworld_ros.node.forecast_node', _node_arguments(
@@ -175,14 +175,14 @@ def _node_arguments(bundle: Bundle, image_topic: str, info_topic: str | None) ->
 
 
 @contextlib.contextmanager
-def _own_domain() -> Iterator[int]:
+def own_domain() -> Iterator[int]:
     """Give a ROS domain that no other demo on this machine uses; 0, the usual one, is left out."""
     # Domains above 101 use ports that the system may have given to others.
     for domain in range(101, 0, -1):
-        path = Path(tempfile.gettempdir()) / f'deltaworld_demo_domain_{domain}_{os.getuid()}'
-        with path.open('w') as file:
+        # An abstract name: it is no file that others could lay there, and ends with its process.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                taken.bind(f'\0deltaworld_ros demo in domain {domain}')
             except OSError:
                 continue
             yield domain
@@ -216,7 +216,7 @@ def _write(output: Path, recording: Path, bundle: Bundle, bag: Path) -> DemoResu
     manifest = bundle.manifest
     summary = json.loads((recording / 'summary.json').read_text())
     summary = {'bundle': manifest.name, 'source': bag.name, **summary}
-    (output / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    write_whole(output / 'summary.json', json.dumps(summary, indent=2) + '\n')
     animation = output / 'forecast.webp'
     _write_animation(animation, recording, bundle)
     tables = score_tables(summary['leads'], DEMO_METRICS, titles=TITLES, meanings=WAYS)

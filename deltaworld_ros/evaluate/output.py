@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deltaworld_ros.errors import UserError
+from deltaworld_ros.bundle.whole_file import whole_file, write_whole
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.tables import (
     comparison_tables,
@@ -50,14 +50,11 @@ def print_result(console: Console, result: dict[str, Any], profile: bool) -> Non
 
 def write_lines(path: Path, bags: Sequence[BagScores]) -> None:
     """Write the scores of each forecast, one JSON object a line."""
-    try:
-        with path.open('w', encoding='utf-8') as file:
-            for bag in bags:
-                for record in bag.records:
-                    line = json.dumps({'bag': bag.report.path, **record}, allow_nan=False)
-                    file.write(line + '\n')
-    except OSError as error:
-        raise UserError(f'{path}: cannot be written: {error.strerror}') from None
+    with whole_file(path) as file:
+        for bag in bags:
+            for record in bag.records:
+                line = json.dumps({'bag': bag.report.path, **record}, allow_nan=False)
+                file.write(line + '\n')
 
 
 def write_markdown(path: Path, result: dict[str, Any]) -> None:
@@ -71,10 +68,7 @@ def write_markdown(path: Path, result: dict[str, Any]) -> None:
     if 'against' in result:
         tables += comparison_tables(result['leads'], result['against']['leads'])
         caption += f' Differences: `{result["bundle"]}` minus `{result["against"]["bundle"]}`.'
-    try:
-        path.write_text(markdown_tables(tables, caption), encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'{path}: cannot be written: {error.strerror}') from None
+    write_whole(path, markdown_tables(tables, caption))
 
 
 def _kinds(result: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from deltaworld_ros import __version__
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.bundle.semantic_class import SemanticClass
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS, Moment
 from deltaworld_ros.evaluate.pairs import UNLABELLED
@@ -99,7 +100,7 @@ def write_report(path: Path, content: Content) -> None:
         worst=[{'loss': f'{100 * loss:.1f}', **_moment_view(moment, one.classes)}
                for loss, moment in one.worst if loss > 0],
         **_offline(one.result), **_animation(one.animation))
-    path.write_text(text, encoding='utf-8')
+    write_whole(path, text)
 
 
 def write_evaluation_report(path: Path, manifest: Manifest, result: dict[str, Any],

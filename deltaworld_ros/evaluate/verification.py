@@ -23,7 +23,7 @@ class EngineResult:
 
 def verify_engines(
         bundle: Bundle, threads: int = 0, *, log: Callable[[str], None]) -> list[EngineResult]:
-    """Run the golden frames of a bundle through every engine that this package knows."""
+    """Judge a bundle on every engine that this package knows, as its node would run it."""
     return [_verify(name, bundle, threads, log) for name in ENGINES]
 
 
@@ -32,7 +32,10 @@ def _verify(
     engine: Engine | None = None
     try:
         engine = start_engine(name, bundle, threads, log)
-        report = check_parity(engine, bundle)
+        manifest = bundle.manifest
+        report = check_parity(
+            engine, bundle, num_samples=manifest.num_samples, num_futures=manifest.num_futures,
+            leads=engine.prepare_leads(bundle))
     except EngineUnavailable as error:
         return EngineResult(name, 'not here' if engine is None else 'failed', str(error))
     # Engines fail in their own ways; the others are still worth a line each.

@@ -15,7 +15,7 @@ from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import Sizes, load_part, patch_world_sizes
 from deltaworld_ros.export.checkpoints import WEIGHT_FILES, Checkpoint, read_checkpoint
-from deltaworld_ros.export.hub import find_checkpoint
+from deltaworld_ros.export.hub import find_checkpoint, name_with_commit
 from deltaworld_ros.export.token_kind import Tokens, token_kind
 from deltaworld_ros.model.dinov3 import PATCH
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
@@ -130,7 +130,7 @@ def _find(source: str, part: str) -> Checkpoint:
 
 def _origin(source: str, checkpoint: Checkpoint) -> str:
     # A path of this machine says nothing elsewhere; the hash does.
-    name = source if source.startswith('hf:') else checkpoint.path.name
+    name = name_with_commit(source, checkpoint.path)
     return f'{checkpoint.part}: {name}, sha256 {sha256_of(checkpoint.path)}'
 
 

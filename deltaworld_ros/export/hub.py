@@ -9,26 +9,30 @@ from pathlib import Path
 
 from deltaworld_ros.errors import UserError
 
-_REPOSITORY = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
-_FORMS = 'accepted: a local file or folder, or a Hugging Face id (hf:org/name)'
+_REPOSITORY = re.compile(
+    r'(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[A-Za-z0-9][\w./-]{0,100}))?')
+_COMMIT = re.compile(r'[0-9a-f]{40}')
+_FORMS = ('accepted: a local file or folder, or a Hugging Face id (hf:org/name, or '
+          'hf:org/name@revision)')
 
 
 def find_checkpoint(source: str, names: tuple[str, ...]) -> Path:
     """
-    Give the local path of `source`: a path, `hf:org/name`, or `org/name` where no path is so.
+    Return the local path of `source`: a path, `hf:org/name[@revision]`, or that without `hf:`.
 
     Of a repository the first of `names` that it has is downloaded into the library's cache, and
-    the shards that an index lists. Raise `UserError` where there is no such thing.
+    the shards that an index lists, all of one commit. Raise `UserError` where there is no such
+    thing.
     """
-    repository = source.removeprefix('hf:')
-    if repository == source:
+    wanted = _REPOSITORY.fullmatch(source.removeprefix('hf:'))
+    if not source.startswith('hf:'):
         path = Path(source).expanduser()
         try:
             if path.exists():
                 return path
         except OSError:
             pass  # too long for the file system
-    if not _REPOSITORY.fullmatch(repository):
+    if wanted is None:
         raise UserError(f'{source[:200]!r}: no such file; {_FORMS}')
     try:
         from huggingface_hub import hf_hub_download
@@ -38,19 +42,23 @@ def find_checkpoint(source: str, names: tuple[str, ...]) -> Path:
             LocalEntryNotFoundError,
             RemoteEntryNotFoundError,
             RepositoryNotFoundError,
+            RevisionNotFoundError,
         )
     except ImportError:
         raise UserError(
             f'{source}: no such file, and to download it the Python package huggingface_hub is '
             'needed (pip install huggingface_hub)') from None
+    repository, revision = wanted['id'], wanted['revision']
     offline = False
     for name in names:
         try:
-            path = Path(hf_hub_download(repository, name, local_files_only=offline))
+            path = Path(hf_hub_download(
+                repository, name, revision=revision, local_files_only=offline))
             if path.name.endswith('.index.json'):
                 from deltaworld_ros.export.checkpoints import shard_names
                 for shard in shard_names(path):
-                    hf_hub_download(repository, shard, local_files_only=offline)
+                    hf_hub_download(repository, shard, revision=_commit(path),
+                                    local_files_only=offline)
             return path
         except LocalEntryNotFoundError:
             offline = True  # what is left may be in the cache
@@ -60,6 +68,8 @@ def find_checkpoint(source: str, names: tuple[str, ...]) -> Path:
             raise UserError(
                 f'{source}: its licence must be accepted on https://huggingface.co/{repository} '
                 'first, then log in with: hf auth login') from None
+        except RevisionNotFoundError:
+            raise UserError(f'{source}: the repository has no revision {revision!r}') from None
         except RepositoryNotFoundError:
             raise UserError(f'{source}: neither a file nor a repository that can be read on '
                             'Hugging Face') from None
@@ -70,3 +80,16 @@ def find_checkpoint(source: str, names: tuple[str, ...]) -> Path:
         raise UserError(f'{source}: no such file, and Hugging Face cannot be reached (nor is it '
                         'in the cache): download it and give its path')
     raise UserError(f'{source}: the repository has none of {", ".join(names)}')
+
+
+def name_with_commit(source: str, path: Path) -> str:
+    """Return what a bundle states as the source of a file: with its commit, where it has one."""
+    commit, found = _commit(path), _REPOSITORY.fullmatch(source.removeprefix('hf:'))
+    return f'hf:{found["id"]}@{commit}' if commit and found else path.name
+
+
+def _commit(path: Path) -> str | None:
+    """Return the commit of a file in the library's cache, which is the name of its folder."""
+    folder = path.parent
+    return folder.name if folder.parent.name == 'snapshots' and _COMMIT.fullmatch(
+        folder.name) else None

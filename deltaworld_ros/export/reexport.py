@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from pydantic import ValidationError
 
+from deltaworld_ros.bundle.arrays import read_arrays
 from deltaworld_ros.bundle.load import Bundle, load_bundle
 from deltaworld_ros.bundle.manifest import Manifest, inconsistency
 from deltaworld_ros.errors import UserError
@@ -78,10 +79,10 @@ def export_again(
     problem = inconsistency(manifest)
     if problem:
         raise UserError(f'{folder}: {problem}')
-    with np.load(bundle.file('golden.npz'), allow_pickle=False) as golden:
-        frames, stamps = golden['frames'], golden['stamps']
+    golden = read_arrays(bundle.read('golden.npz'), 'golden.npz', ['frames', 'stamps'])
+    stamps = golden['stamps']
     frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-                       for frame in frames])
+                       for frame in golden['frames']])
     licences = bundle.read('LICENSES.md').decode('utf-8')
     return export_bundle(
         folder, manifest, networks, frames, stamps, None, licences, half_weights=False,

@@ -26,6 +26,7 @@ from std_msgs.msg import String
 
 from deltaworld_ros.bags.frames import stamp_of
 from deltaworld_ros.bags.maps import decode_map
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.errors import UserError
@@ -126,7 +127,7 @@ def write_result(node: RecorderNode, output: Path, moments: int) -> None:
     node.images()
     scores = score_published(node.published, node.leads, len(node.classes), moments)
     output.mkdir(parents=True, exist_ok=True)
-    (output / 'summary.json').write_text(json.dumps(scores.summary, indent=2) + '\n')
+    write_whole(output / 'summary.json', json.dumps(scores.summary, indent=2) + '\n')
     save_moments(output / 'moments.npz', scores.moments)
     np.savez(output / 'drive.npz', images=scores.images, forecast=scores.forecast_labels,
              true=scores.true_labels, seconds=scores.seconds)

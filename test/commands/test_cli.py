@@ -203,6 +203,48 @@ def test_bundle_verify(run, tiny_bundle, tmp_path):
     assert 'correct' in outcomes and outcomes <= {'correct', 'not here'}
 
 
+@pytest.mark.parametrize('command', ['info', 'verify'])
+def test_bundle_commands_take_the_shipped_bundle(run, command):
+    code, printed, errors = run('bundle', command)
+    assert code == 0, errors
+    assert 'street-lite0' in printed
+
+
+MARKUP = '[/wrong] :smile: [bold'
+
+
+def test_names_are_printed_as_they_are(run, tiny_bundle, tmp_path):
+    """Rich's markup in a bundle, a path or a recording is no markup."""
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / '[bold]x[/nope]'))
+    old = load_bundle(bundle).manifest
+    classes = [old.classes[0].model_copy(update={'name': MARKUP}), *old.classes[1:]]
+    write_manifest(bundle, old.model_copy(update={'classes': classes, 'description': MARKUP}))
+    code, printed, errors = run('bundle', 'info', bundle)
+    assert code == 0, errors
+    assert printed.count(MARKUP) == 2
+    assert run('bundle', 'verify', bundle)[0] == 0
+    drive = write_drive(tmp_path / f'drive {MARKUP}'.replace('/', ''), fading_frames(old, 12),
+                        interval=0.2, focal_length=64.0)
+    code, printed, errors = run(
+        'evaluate', drive, drive, '--bundle', bundle, '--threads', 1, '--max-forecasts', 2,
+        '--report', tmp_path / '[/report]', '--markdown', tmp_path / 'table.md')
+    assert code == 0, errors
+    assert '[/report]/report.html' in printed
+    assert run('replay', drive, '--rate', 100)[0] == 0
+
+
+def test_json_takes_its_place_when_it_is_whole(run, tiny_bundle, tmp_path, monkeypatch):
+    path = tmp_path / 'info.json'
+    path.write_text('before')
+
+    def full(*_: object) -> None:
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('pathlib.Path.replace', full)
+    code, _, errors = run('bundle', 'info', tiny_bundle, '--json', path)
+    assert code == 1 and 'info.json: cannot be written: No space left on device' in errors
+    assert path.read_text() == 'before' and list(tmp_path.iterdir()) == [path]
+
+
 def test_bundle_verify_finds_a_changed_file(run, tmp_path):
     bundle = write_tiny_bundle(tmp_path / 'bundle')
     with (bundle / 'decode.onnx').open('ab') as file:

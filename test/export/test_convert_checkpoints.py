@@ -97,17 +97,25 @@ def test_repositories_are_read_from_the_cache_without_a_network(
     (cached / 'snapshots' / revision / 'model.safetensors').write_bytes(weights)
     program = (
         'from deltaworld_ros.export.checkpoints import WEIGHT_FILES\n'
-        'from deltaworld_ros.export.hub import find_checkpoint\n'
+        'from deltaworld_ros.export.hub import find_checkpoint, name_with_commit\n'
         'from deltaworld_ros.errors import UserError\n'
-        'for source in ("hf:someone/dinov3", "someone/dinov3", "hf:someone/else", "hf:../x"):\n'
+        'for source in ("hf:someone/dinov3", "someone/dinov3", "hf:someone/else", "hf:../x",\n'
+        f'               "someone/dinov3@{revision}",\n'
+        '               "hf:someone/dinov3@other", "hf:someone/dinov3@../x"):\n'
         '    try:\n'
-        '        print(find_checkpoint(source, WEIGHT_FILES))\n'
+        '        path = find_checkpoint(source, WEIGHT_FILES)\n'
+        '        print(path, name_with_commit(source, path))\n'
         '    except UserError as error:\n'
         '        print(error)\n')
     environment = {**os.environ, 'HF_HUB_CACHE': str(tmp_path / 'hub'), 'HF_HUB_OFFLINE': '1'}
     done = subprocess.run([sys.executable, '-c', program], env=environment, cwd=tmp_path,
                           capture_output=True, text=True, check=True, timeout=120)
-    first, second, absent, trick = done.stdout.splitlines()
-    assert first == second and Path(first).read_bytes() == weights
+    first, second, absent, trick, pinned, other, tricked = done.stdout.splitlines()
+    assert first == second == pinned
+    path, stated = first.split()
+    assert Path(path).read_bytes() == weights
+    assert stated == f'hf:someone/dinov3@{revision}'
+    assert 'hf:someone/dinov3@other: no such file, and Hugging Face cannot be' in other
+    assert "'hf:someone/dinov3@../x': no such file; accepted" in tricked
     assert 'hf:someone/else: no such file, and Hugging Face cannot be reached' in absent
     assert "'hf:../x': no such file; accepted" in trick

@@ -30,4 +30,4 @@ def diversity(
     from deltaworld_training.diversity.report import report_diversity
     table = report_diversity(
         bundle, pasts, queries.split(','), folder, seed, workers, json_path, markdown)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

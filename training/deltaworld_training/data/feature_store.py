@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from rich.markup import escape
 from rich.progress import Progress
 from torch.utils.data import Dataset
 
@@ -138,7 +139,7 @@ def _compute(
     with Progress() as progress, ProcessPoolExecutor(
             workers, multiprocessing.get_context('spawn'), _start,
             (folder, source, extractor, focal_length)) as pool:
-        task = progress.add_task(folder.name, total=len(missing))
+        task = progress.add_task(escape(folder.name), total=len(missing))
         clips = {pool.submit(_cache, int(index)): int(index) for index in missing}
         try:
             for done in as_completed(clips):

@@ -42,7 +42,8 @@ class LadderRun:
     settings: LadderSettings
     folder: Path
     seeds: int
-    console: Console = field(default_factory=Console)
+    console: Console = field(
+        default_factory=lambda: Console(markup=False, emoji=False))
 
     def __post_init__(self) -> None:
         """Refuse a folder that holds a ladder with other settings."""

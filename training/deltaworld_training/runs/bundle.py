@@ -58,7 +58,8 @@ class BundleRun:
     recipe: Recipe
     folder: Path
     videos: Path | None
-    console: Console = field(default_factory=Console)
+    console: Console = field(
+        default_factory=lambda: Console(markup=False, emoji=False))
 
     def __post_init__(self) -> None:
         """Check that the videos of the recipe are there."""

@@ -95,7 +95,8 @@ class FineTuning:
     mixed: Path | None
     workers: int
     fit: str = 'crop'
-    console: Console = field(default_factory=Console)
+    console: Console = field(
+        default_factory=lambda: Console(markup=False, emoji=False))
 
     def run(self) -> Path:
         """Train for the given time and return the new bundle's folder."""
