@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from std_msgs.msg import Header
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.forecast.forecaster import Forecast
+from deltaworld_ros.forecast.metres import in_metres
 from deltaworld_ros.forecast.self_score import LeadScore
 from deltaworld_ros.node.planner_scene import PlannerScene, RobotState
 
@@ -103,32 +103,9 @@ class FrameResult:
 
     @cached_property
     def metres(self) -> Forecast:
-        """
-        Return the forecast with its depth scaled to the camera.
-
-        Depth is infinite in the sky, which is too far to measure, and NaN where the bundle cannot
-        express it (REP 117, REP 118).
-        """
+        """Return the forecast with its depth in metres; unscaled where the camera is unknown."""
         assert self.forecast is not None
-        low, high = self.manifest.depth_minimum, self.manifest.depth_maximum
-        names = [one.name for one in self.manifest.classes]
-        sky = names.index('sky') if 'sky' in names else None
-        scale = np.float32(self.depth_scale or 1.0)
-
-        def metres(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            metres = depth * scale
-            np.putmask(metres, (depth < low) | (depth > high), np.nan)
-            if sky is not None:
-                np.putmask(metres, labels == sky, np.inf)
-            return metres
-
-        forecast = self.forecast
-        futures = None
-        if forecast.labels is not None and forecast.depth is not None:
-            futures = metres(forecast.depth, forecast.labels)
-        return dataclasses.replace(
-            forecast, fused_depth=metres(forecast.fused_depth, forecast.fused_labels),
-            depth=futures)
+        return in_metres(self.forecast, self.manifest, self.depth_scale or 1.0)
 
 
 def lead_frame(camera: str, lead: float) -> str:

@@ -69,6 +69,11 @@ GOVERNOR_PARAMETERS = (
         'release', False,
         'Whether a forecast in which the way is free outweighs an obstacle that is there now.',
         dynamic=True),
+    ParameterRow(
+        'lead_deceleration', 100.0,
+        'With `release`, by how many m/s2 an obstacle that goes on ahead may brake after the last '
+        'lead; 100 takes it to stand there.',
+        minimum=0.5, maximum=100.0, dynamic=True),
 )
 
 if __name__ == '__main__':

@@ -26,7 +26,7 @@ from deltaworld_ros.node.parameters import declare_parameters, parameter, unknow
 from deltaworld_ros.node.scene_input import SceneInput
 from deltaworld_ros.node.throttled_log import ThrottledLog, in_one_line
 from deltaworld_ros.planning.governor import Basis, Decision, Rules, SpeedGovernor
-from deltaworld_ros.planning.risk import Braking
+from deltaworld_ros.planning.risk import Braking, Trust
 
 COMMAND_QOS = QoSProfile(depth=1)
 LIMIT_PERIOD = 0.1         # s
@@ -159,7 +159,8 @@ def governor_rules(node: Node) -> Rules:
         half_width=0.5 * value('corridor_width'), front=value('robot_front'),
         level=value('risk_level'), forecast_age=value('forecast_age'),
         scene_age=value('scene_age'), safe_speed=value('safe_speed'),
-        acceleration=value('acceleration'), hold=value('hold'), release=value('release'))
+        acceleration=value('acceleration'), hold=value('hold'),
+        trust=Trust(value('release'), value('lead_deceleration')))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deltaworld_ros.planning.corridor import Corridor, nearest_ahead
 from deltaworld_ros.planning.obstacles import Obstacles
-from deltaworld_ros.planning.risk import Braking, cvar, margins
+from deltaworld_ros.planning.risk import Braking, Trust, cvar, margins
 
 _CANDIDATES = 41
 # Slower than this the curvature of a command says nothing (m/s).
@@ -63,7 +63,7 @@ class Rules:
     safe_speed: float = 0.0
     acceleration: float = 1.0
     hold: float = 0.5
-    release: bool = False
+    trust: Trust = Trust()
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,15 @@ class Decision:
 
 
 class SpeedGovernor:
-    """Limits commanded speeds, one call a command; for use by one thread at a time."""
+    """
+    Limits commanded speeds, one call a command; for use by one thread at a time.
 
-    def __init__(self, rules: Rules) -> None:
+    `speed` (m/s) is what was let through before the first command: a robot stands as a rule.
+    """
+
+    def __init__(self, rules: Rules, speed: float = 0.0) -> None:
         self.rules = rules
-        self._speed = 0.0
+        self._speed = speed
         self._time = -math.inf
         self._free_since: float | None = None
 
@@ -117,7 +121,7 @@ class SpeedGovernor:
         leads = tuple(max(0.0, lead - passed) for lead in leads)
         for candidate in np.linspace(speed, 0, _CANDIDATES)[:-1]:
             table = margins(free, leads, candidate, self.rules.braking,
-                            release=self.rules.release and basis is Basis.FORECAST)
+                            self.rules.trust if basis is Basis.FORECAST else Trust())
             if cvar(table.min(axis=1), weights, self.rules.level) >= 0:
                 return Decision(float(candidate), basis, reason)
         return Decision(0.0, basis, reason)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,22 +53,48 @@ class Risk:
     first_conflict: float | None
 
 
+@dataclass(frozen=True)
+class Trust:
+    """
+    What a forecast may take away of the caution that present maps ask for.
+
+    With `release` a free way in a forecast outweighs an obstacle that is there now, and an
+    obstacle that goes on ahead is taken to brake by `lead_deceleration` m/s2 after the last lead
+    instead of standing where it is; its speed is the least that the leads show.
+    """
+
+    release: bool = False
+    lead_deceleration: float = math.inf
+
+
 def margins(free: NDArray[np.float64], leads: Sequence[float], speed: float, braking: Braking,
-            *, release: bool = False) -> NDArray[np.float64]:
+            trust: Trust = Trust()) -> NDArray[np.float64]:
     """
     Return the margins (K, S) in m, at most `AMPLE`, of a robot that brakes from now on.
 
     `free` (K, S) is the way to the nearest obstacle at each lead (s), the present first. At a lead
     the robot must not have come nearer than the standstill distance; after the last lead, and
-    with `release` false also for what is there at present, obstacles are taken to stay where they
-    are until it stands. So a forecast makes the robot slower and never faster than the present
-    would, unless `release` lets a forecast of a free way outweigh what is there now.
+    also for what is there at present, obstacles are taken to stay where they are until it stands.
+    So a forecast makes the robot slower and never faster than the present would, unless `trust`
+    lets it.
     """
     ways = np.array([float(braking.way(speed, lead)) for lead in leads])
     ways[-1] = float(braking.stopping_way(speed))
-    if not release:
+    if not trust.release:
         ways[0] = ways[-1]
+    elif len(leads) > 1:
+        free = free.copy()
+        free[:, -1] += np.minimum(_going(free, leads), speed)**2 / (2 * trust.lead_deceleration)
     return np.minimum(free - ways - braking.standstill, AMPLE)
+
+
+def _going(free: NDArray[np.float64], leads: Sequence[float]) -> NDArray[np.float64]:
+    """Return the least speed (K,) between leads at which the nearest obstacle goes on, or 0."""
+    passed = np.maximum(np.diff(leads), 1e-6)
+    # Where one end is free there is no speed; a nearer one that leaves would look fast.
+    known = np.asarray(np.isfinite(free).all(axis=1))
+    ways = np.diff(np.where(known[:, None], free, 0.0), axis=1)
+    return np.clip((ways / passed).min(axis=1), 0.0, None)
 
 
 def cvar(values: NDArray[np.float64], weights: ArrayLike, level: float) -> float:
@@ -85,9 +112,9 @@ def cvar(values: NDArray[np.float64], weights: ArrayLike, level: float) -> float
 
 
 def assess(free: NDArray[np.float64], leads: Sequence[float], weights: NDArray[np.floating],
-           speed: float, braking: Braking, level: float, *, release: bool = False) -> Risk:
+           speed: float, braking: Braking, level: float, trust: Trust = Trust()) -> Risk:
     """Return the risk of a speed (m/s); the arguments are those of `margins` and `cvar`."""
-    table = margins(free, leads, speed, braking, release=release)
+    table = margins(free, leads, speed, braking, trust)
     share = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
     tails = np.array([cvar(one, share, level) for one in table.T])
     worst = table.min(axis=1)

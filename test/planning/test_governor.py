@@ -14,7 +14,7 @@ from deltaworld_ros.planning.governor import Basis, Decision, Rules, Scene, Spee
 from deltaworld_ros.planning.obstacles import future_obstacles
 from deltaworld_ros.planning.points import lead_cameras
 from deltaworld_ros.planning.pose import mount_of_text
-from deltaworld_ros.planning.risk import Braking
+from deltaworld_ros.planning.risk import Braking, Trust
 
 RULES = Rules(braking=Braking(reaction=0.5, deceleration=4.0, standstill=1.0), half_width=1.0,
               front=1.0, level=0.2, safe_speed=0.5, acceleration=2.0, hold=0.4)
@@ -55,7 +55,7 @@ def test_it_slows_for_what_comes_in_a_future_that_weighs_enough():
 def test_a_forecast_alone_never_makes_it_faster():
     leaving = scene([[[Box(14, 5)], FREE, FREE]], [Box(14, 0)])
     assert highest(leaving).speed == pytest.approx(8.0, abs=0.26)
-    assert highest(leaving, rules=replace(RULES, release=True)).speed == 10.0
+    assert highest(leaving, rules=replace(RULES, trust=Trust(release=True))).speed == 10.0
 
 
 def test_without_obstacles_it_falls_back_to_the_safe_speed():

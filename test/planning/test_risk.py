@@ -12,7 +12,7 @@ from deltaworld_ros.planning.corridor import Corridor, nearest_ahead
 from deltaworld_ros.planning.obstacles import future_obstacles
 from deltaworld_ros.planning.points import lead_cameras
 from deltaworld_ros.planning.pose import mount_of_text
-from deltaworld_ros.planning.risk import AMPLE, Braking, assess, cvar, margins
+from deltaworld_ros.planning.risk import AMPLE, Braking, Trust, assess, cvar, margins
 
 BRAKING = Braking(reaction=0.5, deceleration=4.0, standstill=1.0)
 
@@ -56,7 +56,20 @@ def test_margins_of_the_present_and_of_leads():
     # What is there now and gone later may be ignored only where that is asked for.
     leaving = np.array([[5.0, np.inf]])
     assert margins(leaving, leads, 8.0, BRAKING).min() < 0
-    assert margins(leaving, leads, 8.0, BRAKING, release=True).min() > 0
+    assert margins(leaving, leads, 8.0, BRAKING, Trust(release=True)).min() > 0
+
+
+def test_an_obstacle_that_goes_on_needs_a_way_to_stop_as_well():
+    """After the last lead it goes on by 6^2 / (2 * 3) = 6 m; its least speed counts."""
+    leads = (0.0, 0.5, 1.0)
+    going = np.array([[10.0, 13.0, 17.0], [10.0, 10.0, 17.0], [10.0, np.inf, 17.0]])
+    trust = Trust(release=True, lead_deceleration=3.0)
+    stopping = BRAKING.stopping_way(20.0) + 1.0
+    last = margins(going, leads, 20.0, BRAKING, trust)[:, -1]
+    np.testing.assert_allclose(last, [17 + 6 - stopping, 17 - stopping, 17 - stopping])
+    # It is never taken to be faster than the robot.
+    slow = margins(going[:1], leads, 3.0, BRAKING, trust)[0, -1]
+    assert slow == AMPLE
 
 
 def test_risk_of_a_pedestrian_who_comes_in_one_future():

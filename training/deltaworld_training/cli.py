@@ -9,6 +9,7 @@ import typer
 from deltaworld_ros.errors import UserError
 from deltaworld_training.commands.benchmark import benchmark
 from deltaworld_training.commands.bundle import bundle, features
+from deltaworld_training.commands.closed_loop import closed_loop
 from deltaworld_training.commands.diversity import diversity
 from deltaworld_training.commands.finetune import finetune
 from deltaworld_training.commands.ladder import ladder
@@ -20,7 +21,8 @@ app = typer.Typer(no_args_is_help=True, help='Train the networks of a bundle, of
 # Options that Typer does not know go to Lightning's command line as they are.
 FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True}
 
-for command in (benchmark, bundle, features, finetune, world, shards, diversity, ladder):
+for command in (benchmark, bundle, features, finetune, world, shards, diversity, ladder,
+                closed_loop):
     app.command()(command)
 for stage in (tokenizer, decoder, predictor, dino_world, heads):
     app.command(context_settings=FORWARDED)(stage)

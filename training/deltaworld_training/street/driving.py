@@ -136,7 +136,7 @@ class Driving:
         """Move all vehicles by one step; `walkers` (P, 2) are points not to be driven over."""
         gap, lead = self.same_lane(vehicles)
         self._look_ahead(vehicles, time, walkers, gap, lead)
-        self._integrate(vehicles, time, gap, lead, self._stop_lines(vehicles, time))
+        self._integrate(vehicles, time, gap, lead, self.stop_lines(vehicles, time))
 
     def _look_ahead(self, vehicles: Vehicles, time: float, walkers: np.ndarray, gap: np.ndarray,
                     lead: np.ndarray) -> None:
@@ -182,7 +182,7 @@ class Driving:
         nearest = gap[np.arange(len(vehicles)), who] - (length + length[who]) / 2
         return nearest, vehicles.v[who].copy()
 
-    def _stop_lines(self, vehicles: Vehicles, time: float) -> np.ndarray:
+    def stop_lines(self, vehicles: Vehicles, time: float) -> np.ndarray:
         """Return the distance (N,) to a stop line that binds now, or infinity."""
         routes, length = self.routes, vehicles.length
         result = np.full(len(vehicles), np.inf)
