@@ -187,6 +187,16 @@ class OnnxRuntimeEngine:
         self._no_features = None
 
 
+def available_providers() -> list[str]:
+    """Return the providers of the installed ONNX Runtime; none where there is none."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    found: list[str] = onnxruntime.get_available_providers()
+    return found
+
+
 def lead_decodings(steps: int) -> list[LeadDecoding]:
     """Return what nodes ask for most: fused maps of one lead, then those of each future too."""
     ahead = range(steps, 0, -1)

@@ -13,6 +13,7 @@ from deltaworld_ros.engine.interface import Engine, EngineUnavailable
 from deltaworld_ros.engine.onnxruntime_engine import CPU, CUDA, OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
 from deltaworld_ros.engine.tensorrt.tensorrt_engine import TensorRTEngine
+from deltaworld_ros.engine.trial import try_apart
 from deltaworld_ros.errors import UserError
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def engine_names() -> list[str]:
 def load_engine(
         bundle: Bundle, engine: str = 'auto', threads: int = 0, log: Log = _LOGGER.info, *,
         num_samples: int | None = None, num_futures: int | None = None,
-        single_leads: bool = False) -> Engine:
+        single_leads: bool = False, apart_first: bool = False) -> Engine:
     """
     Give the first engine that starts and reproduces the bundle's golden outputs.
 
@@ -68,7 +69,8 @@ def load_engine(
 
     What the caller will run is prepared and judged before it is used: forecasts of `num_samples`
     samples and `num_futures` futures (those of golden.npz by default), and with `single_leads`
-    decoding that names its leads.
+    decoding that names its leads. With `apart_first` graphs that no robot ran yet are tried in
+    a process of their own, which they may crash or hold for ever.
     """
     if engine not in engine_names():
         raise UserError(f'engine {engine!r}: must be one of {", ".join(engine_names())}')
@@ -80,6 +82,8 @@ def load_engine(
             continue
         candidate: Engine | None = None
         try:
+            if apart_first and name.startswith('onnxruntime'):
+                try_apart(bundle, name, threads, num_samples, num_futures, single_leads, log)
             candidate = start_engine(name, bundle, threads, log)
             leads = candidate.prepare_leads(bundle) if single_leads else []
             report = check_parity(

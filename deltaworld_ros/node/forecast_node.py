@@ -142,7 +142,7 @@ class ForecastNode(LifecycleNode):
             bundle, parameter(self, 'engine'), parameter(self, 'threads'), log=self._log.info,
             num_samples=parameter(self, 'num_samples') or manifest.num_samples,
             num_futures=parameter(self, 'num_futures') or manifest.num_futures,
-            single_leads=True)
+            single_leads=True, apart_first=True)
         for stream in self._streams:
             stream.configure(self._engine, manifest)
         self._labels = publish_labels(self, manifest)

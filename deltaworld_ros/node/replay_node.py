@@ -22,6 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from deltaworld_ros.bags.messages import BagMessage, CameraMessages, read_stamp, with_stamp
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.node.throttled_log import in_one_line
 
 _TYPES: dict[str, Any] = {IMAGE: Image, COMPRESSED: CompressedImage, CAMERA_INFO: CameraInfo}
 _QUEUE = QoSProfile(depth=10)
@@ -172,7 +173,10 @@ def replay(path: str | Path, options: ReplayOptions,
         raise UserError(f'rate {options.rate:g} must be greater than 0')
     with CameraMessages(path, options.image) as bag:
         _check_renaming(bag, options)
-        rclpy.init(args=[])
+        try:
+            rclpy.init(args=[])
+        except RuntimeError as error:   # rclpy's RCLError is one
+            raise UserError(in_one_line(error)) from None
         node = ReplayNode(bag, options)
         told = ''
         try:

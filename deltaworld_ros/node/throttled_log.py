@@ -94,8 +94,11 @@ def clip(text: str) -> str:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return an error of rclpy without the places in its C sources."""
-    return clip(re.sub(r',? at /\S+:\d+', '', str(error)))
+    """Return an error of rclpy without the places in its C sources, and what to do about it."""
+    text = clip(re.sub(r',? at /\S+:\d+', '', str(error)))
+    if 'log directory' in text:   # in a home that cannot be written
+        text += '; name a folder that can be written: export ROS_LOG_DIR=/tmp/ros_log'
+    return text
 
 
 def kind_of(error: BaseException) -> tuple[str, int]:

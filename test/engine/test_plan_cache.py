@@ -11,20 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from deltaworld_ros.engine.tensorrt.plan_cache import (
-    AlteredFile,
-    cache_folder,
-    cached_plan,
-    keep,
-    kept,
-    plan_key,
-)
+from deltaworld_ros.engine.private_folder import AlteredFile, keep, kept
+from deltaworld_ros.engine.tensorrt.plan_cache import cached_plan, engine_folder, plan_key
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    return cache_folder()
+    return engine_folder()
 
 
 def test_damaged_engine_is_built_anew_with_one_line(folder: Path) -> None:

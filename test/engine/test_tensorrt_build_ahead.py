@@ -21,7 +21,7 @@ from deltaworld_ros.engine.tensorrt import cuda as cuda_module
 from deltaworld_ros.engine.tensorrt.build_ahead import build_ahead
 from deltaworld_ros.engine.tensorrt.build_progress import ProgressLines
 from deltaworld_ros.engine.tensorrt.cuda import Cuda
-from deltaworld_ros.engine.tensorrt.plan_cache import cache_folder
+from deltaworld_ros.engine.tensorrt.plan_cache import engine_folder
 from deltaworld_ros.engine.tensorrt.tensorrt_engine import TensorRTEngine
 from deltaworld_ros.errors import UserError
 
@@ -32,7 +32,7 @@ trt = pytest.importorskip('tensorrt_rtx_bindings', reason=REQUIRED)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    return cache_folder()
+    return engine_folder()
 
 
 @pytest.fixture(scope='module')

@@ -32,7 +32,7 @@ from deltaworld_ros.engine.tensorrt.build import build_engines
 from deltaworld_ros.engine.tensorrt.cuda import Cuda
 from deltaworld_ros.engine.tensorrt.graph import MOST_SHAPES
 from deltaworld_ros.engine.tensorrt.known_problems import KNOWN_PROBLEMS, known_problems
-from deltaworld_ros.engine.tensorrt.plan_cache import cache_folder
+from deltaworld_ros.engine.tensorrt.plan_cache import engine_folder
 from deltaworld_ros.engine.tensorrt.tensorrt_engine import TensorRTEngine
 
 REQUIRED = 'pip install tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs (x86-64 Linux)'
@@ -42,7 +42,7 @@ trt = pytest.importorskip('tensorrt_rtx_bindings', reason=REQUIRED)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    return cache_folder()
+    return engine_folder()
 
 
 @pytest.fixture(scope='module')

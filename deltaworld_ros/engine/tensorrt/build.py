@@ -13,17 +13,11 @@ from typing import Any
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.manifest import GRAPHS, Manifest
 from deltaworld_ros.engine.interface import EngineUnavailable
+from deltaworld_ros.engine.private_folder import AlteredFile, keep, kept
 from deltaworld_ros.engine.tensorrt.build_progress import BuildMonitor, Progress
 from deltaworld_ros.engine.tensorrt.error_log import ErrorLog
 from deltaworld_ros.engine.tensorrt.library import is_rtx, library_name
-from deltaworld_ros.engine.tensorrt.plan_cache import (
-    AlteredFile,
-    cache_folder,
-    cached_plan,
-    keep,
-    kept,
-    plan_key,
-)
+from deltaworld_ros.engine.tensorrt.plan_cache import cached_plan, engine_folder, plan_key
 
 # Least, usual and most of each dynamic axis of a graph's inputs, by input and axis.
 Ranges = dict[str, dict[int, tuple[int, int, int]]]
@@ -73,7 +67,7 @@ def plan_path(
         'graph': bundle.manifest.files[f'{graph}.onnx'], 'library': library_name(library),
         'capabilities': list(capabilities), 'options': 'typed 2',
         'shapes': repr(input_ranges(graph, bundle.manifest))})
-    return cache_folder() / f'{bundle.manifest.name}-{graph}-{key}.engine'
+    return engine_folder() / f'{bundle.manifest.name}-{graph}-{key}.engine'
 
 
 def build_plan(
@@ -116,7 +110,7 @@ def build_plan(
         # Memory that the engine took while it runs could not be captured into a CUDA graph.
         config.set_flag(library.BuilderFlag.REQUIRE_USER_ALLOCATION)
     else:
-        timings = cache_folder() / f'timing-{library.__version__}-{"-".join(capabilities)}.cache'
+        timings = engine_folder() / f'timing-{library.__version__}-{"-".join(capabilities)}.cache'
         known = b''
         with contextlib.suppress(OSError, AlteredFile):
             known = kept(timings)

@@ -1,0 +1,87 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Try a bundle's graphs in a process of their own before a node runs them in ONNX Runtime.
+
+No check of a graph tells whether a native engine survives it: some wrong constants abort the
+process, others compute for hours. The trial does what the node will do once; what comes of it is
+judged by the node itself. What was tried is remembered, and shipped bundles need no trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from deltaworld_ros.bundle import Bundle, load_bundle
+from deltaworld_ros.bundle.load import BUNDLES_FOLDER
+from deltaworld_ros.engine.interface import EngineUnavailable
+from deltaworld_ros.engine.onnxruntime_engine import CPU, CUDA, available_providers
+from deltaworld_ros.engine.parity import check_parity
+from deltaworld_ros.engine.private_folder import AlteredFile, cache_folder, keep, kept
+
+# A node whose golden frames take longer is of no use.
+MAX_SECONDS = 300.0
+_NOTHING_TO_SAY = b'tried'
+
+
+def try_apart(bundle: Bundle, engine: str, threads: int, num_samples: int | None,
+              num_futures: int | None, single_leads: bool, log: Callable[[str], None]) -> None:
+    """Raise `EngineUnavailable` where the graphs end their process, or do not come to an end."""
+    provider = CUDA if engine.endswith('cuda') else CPU
+    if bundle.path.parent == BUNDLES_FOLDER or provider not in available_providers():
+        return
+    settings = [engine, threads, num_samples, num_futures, single_leads]
+    remembered = cache_folder('trials') / _key(bundle, settings)
+    with contextlib.suppress(OSError, AlteredFile):
+        if kept(remembered) == _NOTHING_TO_SAY:
+            return
+    log(f'engine {engine}: trying the bundle {bundle.manifest.name!r}, which is new here, in a '
+        'process of its own')
+    command = [sys.executable, '-m', 'deltaworld_ros.engine.trial', str(bundle.path.resolve()),
+               json.dumps(settings)]
+    try:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, timeout=MAX_SECONDS, check=False,
+                              ).returncode
+    except subprocess.TimeoutExpired:
+        raise EngineUnavailable(
+            f'its graphs did not compute the golden frames within {MAX_SECONDS:g} s') from None
+    if code < 0:
+        raise EngineUnavailable(
+            f'its graphs end the process that computes them ({signal.Signals(-code).name})')
+    if code:   # the engine does not start, which it will say itself
+        return
+    with contextlib.suppress(OSError):
+        keep(remembered, _NOTHING_TO_SAY)
+
+
+def _key(bundle: Bundle, settings: list[str | int | bool | None]) -> str:
+    """Return the name of a trial: other files or settings, or another runtime, are another one."""
+    import onnxruntime
+
+    # The hashes stand for the files: the process reads them anew and compares them too.
+    text = json.dumps([bundle.manifest.files, settings, onnxruntime.__version__, 1])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _try(folder: Path, settings: str) -> None:
+    from deltaworld_ros.engine.select import start_engine
+
+    # The terminal's Ctrl-C is for the node, which waits for this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    engine, threads, num_samples, num_futures, single_leads = json.loads(settings)
+    bundle = load_bundle(folder)
+    started = start_engine(engine, bundle, threads, lambda line: None)
+    leads = started.prepare_leads(bundle) if single_leads else []
+    check_parity(started, bundle, num_samples=num_samples, num_futures=num_futures, leads=leads)
+
+
+if __name__ == '__main__':
+    _try(Path(sys.argv[1]), sys.argv[2])
