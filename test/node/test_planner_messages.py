@@ -118,6 +118,14 @@ def test_nothing_ahead_is_an_empty_cloud(result: FrameResult) -> None:
     assert len(message.fields) == len(OBSTACLE_POINT.names or ())
 
 
+def test_obstacles_are_above_the_ground_however_the_camera_is_tilted(
+        result: FrameResult) -> None:
+    result.robot = replace(ROBOT, mount=mount_of_text('0 0 1.5 0 0.1 0'))
+    message = planner_messages.obstacles(result, 0)
+    assert message is not None
+    np.testing.assert_allclose(records(message, OBSTACLE_POINT)['z'].min(), 0.1, rtol=1e-6)
+
+
 def test_static_classes_can_be_left_out(result: FrameResult) -> None:
     result.forecast = forecast([[[]]], [Box(9, 0, 4, 4, 5)])
     assert result.scene is not None and len(result.scene.fused)
