@@ -115,7 +115,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'deltaworld = deltaworld_ros.cli:main',
+            'deltaworld = deltaworld_ros.start:main',
             'forecast_node = deltaworld_ros.node.start:main',
             'speed_governor = deltaworld_ros.node.speed_governor:main',
         ],

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rosbags.typesys import Stores, get_typestore
 
 from deltaworld_ros.bags.frames import BagFrames
-from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE, BagReader
+from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE, BagReader, stamp_of
 from deltaworld_ros.bags.storage import Topic
 from deltaworld_ros.errors import UserError
 
@@ -92,13 +92,23 @@ class CameraMessages:
             if field.name == 'header':
                 values['header'] = types['std_msgs/msg/Header'](
                     stamp=types['builtin_interfaces/msg/Time'](
-                        message.header.stamp.sec, message.header.stamp.nanosec),
+                        *ros_time(stamp_of(message))),
                     frame_id=message.header.frame_id)
             elif field.name != '__msgtype__':
                 # ROS 1 writes D, K, R and P of camera_info as capitals.
                 name = field.name if hasattr(message, field.name) else field.name.upper()
                 values[field.name] = getattr(message, name)
         return bytes(self._store.serialize_cdr(types[kind](**values), kind))
+
+
+def ros_time(stamp: int) -> tuple[int, int]:
+    """
+    Return seconds and nanoseconds of a stamp (ns) as ROS 2 has them.
+
+    Its seconds are 32 bits with a sign: after January 2038 they count on from December 1901.
+    """
+    seconds, nanoseconds = divmod(stamp, 1_000_000_000)
+    return (seconds + 2**31) % 2**32 - 2**31, nanoseconds
 
 
 def read_stamp(data: bytes) -> int:
@@ -110,7 +120,7 @@ def read_stamp(data: bytes) -> int:
 def with_stamp(data: bytes, stamp: int) -> bytes:
     """Return the serialised message with another stamp (ns) in its header."""
     changed = bytearray(data)
-    struct.pack_into(_stamp_format(data), changed, 4, *divmod(stamp, 1_000_000_000))
+    struct.pack_into(_stamp_format(data), changed, 4, *ros_time(stamp))
     return bytes(changed)
 
 

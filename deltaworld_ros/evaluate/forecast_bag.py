@@ -15,6 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 from rosbags.typesys import Stores, get_typestore
 
+from deltaworld_ros.bags.messages import ros_time
 from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.pairs import Candidate
@@ -86,7 +87,7 @@ class ForecastBag:
 
 
 def _header(stamp: int, frame_id: str) -> Any:
-    time = _STORE.types['builtin_interfaces/msg/Time'](*divmod(stamp, 1_000_000_000))
+    time = _STORE.types['builtin_interfaces/msg/Time'](*ros_time(stamp))
     return _STORE.types['std_msgs/msg/Header'](stamp=time, frame_id=frame_id)
 
 

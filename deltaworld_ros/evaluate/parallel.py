@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -36,12 +38,27 @@ def score_in_processes(setup: WorkerSetup, sources: Sequence[str], workers: int,
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers, context, _start, (setup,)) as pool:
         try:
-            yield from pool.map(_score, sources)
+            yield from _start_scoring(pool, sources)
+        except (KeyboardInterrupt, SystemExit):
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
         except BrokenProcessPool:
             raise UserError('a process that scored bags ended: it had too little memory, or its '
                             'engine could not start; --jobs 1 shows which') from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_scoring(pool: ProcessPoolExecutor, sources: Sequence[str]) -> Iterator[BagScores]:
+    """Hand out the recordings; a terminal's Ctrl-C is left to this process alone."""
+    if threading.current_thread() is not threading.main_thread():
+        return pool.map(_score, sources)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)   # the new processes inherit that
+    try:
+        return pool.map(_score, sources)
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def score_on_ray(setup: WorkerSetup, sources: Sequence[str], address: str, workers: int,

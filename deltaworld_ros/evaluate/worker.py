@@ -64,9 +64,11 @@ class BagWorker:
                 scores.report.path = source
                 return scores
         except UserError as error:
-            failed = BagScores(DriveReport(source, {}), {})
-            failed.error = str(error)
-            return failed
+            return _failed(source, str(error))
+        # Nothing that is wrong with one recording may lose the scores of the others.
+        except Exception as error:
+            reason = ' '.join(str(error).split())[:200]
+            return _failed(source, f'{source}: {type(error).__name__}: {reason}')
 
     def _open(self, path: Path) -> BagFrames:
         return BagFrames(path, rectified=self._setup.rectified, **self._setup.topics)
@@ -81,6 +83,12 @@ class BagWorker:
     def close(self) -> None:
         """Free the engine."""
         self._engine.close()
+
+
+def _failed(source: str, error: str) -> BagScores:
+    failed = BagScores(DriveReport(source, {}), {})
+    failed.error = error
+    return failed
 
 
 def name_of(source: str) -> str:

@@ -60,7 +60,10 @@ class ImageInput:
             return ''
         if others:
             found = min(others)
-            remedy = f'; set transport to {TYPES[found]}' if found in TYPES else ''
+            remedy = ''
+            if found in TYPES:
+                own = 'image' if TYPES[found] == 'raw' else 'image/compressed'
+                remedy = f'; set transport to {TYPES[found]} and remap `{own}` to it'
             return f'{self.topic} is published as {found}, not as {self._type_name}{remedy}'
         base = self.topic.removesuffix('/compressed')
         other = base if base != self.topic else f'{base}/compressed'
@@ -71,7 +74,8 @@ class ImageInput:
         topics = [name for name, types in self._node.get_topic_names_and_types()
                   if TYPES.keys() & set(types) and self._node.count_publishers(name)
                   and not name.startswith(f'{self._node.get_fully_qualified_name()}/')]
-        hint = f' (images are on {", ".join(sorted(topics)[:3])}; remap `image`)' if topics else ''
+        own = 'image/compressed' if base != self.topic else 'image'
+        hint = f' (images are on {", ".join(sorted(topics)[:3])}; remap `{own}`)' if topics else ''
         return f'nobody publishes {self.topic}{hint}'
 
     def destroy(self) -> None:

@@ -19,7 +19,13 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from deltaworld_ros.bags.messages import BagMessage, CameraMessages, read_stamp, with_stamp
+from deltaworld_ros.bags.messages import (
+    BagMessage,
+    CameraMessages,
+    read_stamp,
+    ros_time,
+    with_stamp,
+)
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.throttled_log import in_one_line
@@ -140,7 +146,7 @@ class ReplayNode(Node):
         elapsed = (time.monotonic() - self._started) * self._options.rate
         begin = self._first_time if self._options.stamp == 'bag' else self._new_first_stamp
         clock = Clock()
-        clock.clock.sec, clock.clock.nanosec = divmod(begin + round(elapsed * 1e9), 1_000_000_000)
+        clock.clock.sec, clock.clock.nanosec = ros_time(begin + round(elapsed * 1e9))
         self._clock_publisher.publish(clock)
 
     def _mean_interval(self, last_time: int) -> int:

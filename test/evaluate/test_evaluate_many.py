@@ -199,3 +199,20 @@ def test_odometry_makes_an_ego_motion_baseline(tiny_bundle, tmp_path):
     assert results[5.0]['depth_absrel']['ego_motion'] > 0.05
     with pytest.raises(UserError, match="no topic '/none' of type Odometry; it has /odom"):
         read_odometry(path, '/none')
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_a_bag_that_fails_keeps_the_scores_of_the_others(
+        tiny_bundle: Path, tmp_path: Path, jobs: int) -> None:
+    m = load_bundle(tiny_bundle).manifest
+    good = write_drive(tmp_path / 'good', fading_frames(m, 20), interval=0.2)
+    odd = write_drive(tmp_path / 'odd', fading_frames(m, 20), interval=0.2)
+    [file] = odd.glob('*.mcap')
+    file.write_bytes(b'no bag')
+    setup = WorkerSetup(str(tiny_bundle), 'onnxruntime', 1, options=OPTIONS)
+    with Progress(disable=True) as bar:
+        scored = score_bags(
+            setup, [str(good), str(odd), str(tmp_path / 'gone')], bar, jobs=jobs, log=print)
+    assert [bool(one.scored) for one in scored] == [True, False, False]
+    assert 'it begins as none of them' in scored[1].error
+    assert 'there is no such bag' in scored[2].error

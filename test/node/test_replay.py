@@ -27,7 +27,7 @@ from support.bags import START, write_drive
 from support.ros_session import own_domain
 
 from deltaworld_ros.bags.frames import BagFrames, stamp_of
-from deltaworld_ros.bags.messages import CameraMessages, read_stamp, with_stamp
+from deltaworld_ros.bags.messages import CameraMessages, read_stamp, ros_time, with_stamp
 
 pytestmark = pytest.mark.live
 
@@ -212,6 +212,16 @@ def test_stamps_are_rewritten_in_place(tmp_path: Path):
         assert read_stamp(message.data) in (START, START + 100_000_000)
         assert read_stamp(data) == 12_345_678_901
         assert data[:4] == message.data[:4] and data[12:] == message.data[12:]
+
+
+@pytest.mark.parametrize('stamp', [-3 * 10**9 + 5, 0, 2**31 * 10**9 + 7, 2**32 * 10**9 - 1])
+def test_stamps_before_1970_and_after_2038(stamp: int):
+    from support.bags import STORE, image_message
+    data = bytes(STORE.serialize_cdr(image_message(0, FRAMES[0]), 'sensor_msgs/msg/Image'))
+    found = read_stamp(with_stamp(data, stamp))
+    # ROS 2 has 32 bits with a sign for the seconds: later ones are told as earlier ones.
+    assert found % (2**32 * 10**9) == stamp % (2**32 * 10**9)
+    assert ros_time(stamp) == divmod(found, 10**9)
 
 
 def test_only_one_camera_of_a_bag(tmp_path: Path):

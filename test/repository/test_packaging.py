@@ -21,7 +21,7 @@ import deltaworld_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {
-    'deltaworld': 'deltaworld_ros.cli:main',
+    'deltaworld': 'deltaworld_ros.start:main',
     'forecast_node': 'deltaworld_ros.node.start:main',
     'speed_governor': 'deltaworld_ros.node.speed_governor:main',
 }
