@@ -34,7 +34,7 @@ MADE := $(VENV)/.made-$(MODE)
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: install develop train demo test lint clean gpu gpu-test gpu-train \
+.PHONY: install develop train demo test fuzz lint clean gpu gpu-test gpu-train \
 	gpu-benchmark
 
 install: $(RUNTIME)  ## what the node, the demo and the evaluation need (no torch)
@@ -72,6 +72,11 @@ test: lint
 		echo "Coverage of deltaworld_ros/$$part (at least 90 %):"; \
 		$(VENV)/bin/coverage report --skip-covered --fail-under=90 \
 			--include="deltaworld_ros/$$part/*" || exit 1; \
+	done
+
+fuzz: $(DEVELOPMENT)  ## thousands of malformed images, bags and the like, seeded; minutes
+	@for fuzzer in test/fuzz/fuzz_*.py; do \
+		PYTHONPATH=test OMP_NUM_THREADS=1 $(VENV)/bin/python $$fuzzer || exit 1; \
 	done
 
 clean:

@@ -40,7 +40,7 @@ class _Part:
 class _Contents:
     """What the file holds."""
 
-    schemas: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    schemas: dict[int, str] = field(default_factory=dict)
     channels: dict[int, tuple[str, int]] = field(default_factory=dict)
     parts: list[_Part] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)
@@ -65,9 +65,6 @@ class McapStorage:
         contents.parts.sort(key=lambda part: part.start)
         self.start = min((part.start for part in contents.parts), default=0)
         self.end = max((part.end for part in contents.parts), default=0)
-        self.definitions = {
-            name: text for name, encoding, text in contents.schemas.values()
-            if encoding == 'ros2msg'}
         self._topics: dict[int, Topic] = {}
         merged: Counter[tuple[str, str]] = Counter()
         for number, (name, schema) in contents.channels.items():
@@ -105,7 +102,7 @@ class McapStorage:
             yield heapq.heappop(waiting)[2]
 
     def _type(self, schema: int) -> str:
-        return self._contents.schemas.get(schema, ('', '', ''))[0]
+        return self._contents.schemas.get(schema, '')
 
     def _read_part(self, part: _Part) -> Iterator[tuple[int, int, bytes]]:
         """Yield channel, log time and data; a damaged part is noted and left out."""
@@ -199,9 +196,7 @@ def _describe(found: _Contents, code: int, content: bytes) -> None:
     """Take in a schema or a channel."""
     if code == _SCHEMA:
         number, = struct.unpack_from('<H', content)
-        name, at = _text(content, 2)
-        encoding, at = _text(content, at)
-        found.schemas[number] = (name, encoding, _text(content, at)[0])
+        found.schemas[number] = _text(content, 2)[0]
     elif code == _CHANNEL:
         number, schema = struct.unpack_from('<HH', content)
         found.channels[number] = (_text(content, 4)[0], schema)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 
 from deltaworld_ros.bags import mcap_storage, ros1_storage, sqlite_storage
 from deltaworld_ros.bags.decompression import (
@@ -40,9 +40,9 @@ class BagReader:
     """
     An open rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.
 
-    `topics` are all of them, by name and type. Only messages that are asked for are deserialised,
-    with the bag's own definition of their type or the one built into rosbags, so that one odd
-    topic does not matter. `losses` says what could not be read.
+    `topics` are all of them, by name and type. Messages are deserialised with the definitions
+    built into rosbags, which are those of all distributions for the types that are read here: what
+    a bag says of its types, right or wrong, does not matter. `losses` says what could not be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,6 @@ class BagReader:
         self.path = path
         self._folder_losses = Losses('try `ros2 bag reindex` on the folder')
         self._stack = contextlib.ExitStack()
-        self._stores: dict[str, Any] = {}
         self._storages: list[Storage] = []
         try:
             self._open()
@@ -59,6 +58,7 @@ class BagReader:
             raise
         self._storages.sort(key=lambda one: one.start)
         self.is2 = not isinstance(self._storages[0], ros1_storage.Ros1Storage)
+        self._store = get_typestore(Stores.ROS2_JAZZY if self.is2 else Stores.ROS1_NOETIC)
         counts: dict[tuple[str, str], int] = {}
         for topic in (topic for one in self._storages for topic in one.topics):
             key = topic.topic, topic.msgtype
@@ -103,25 +103,8 @@ class BagReader:
 
     def deserialize(self, data: bytes, kind: str) -> Any:
         """Return the message object; damaged data raises almost anything."""
-        if kind not in self._stores:
-            self._stores[kind] = self._store(kind)
-        store = self._stores[kind]
-        return store.deserialize_cdr(data, kind) if self.is2 else \
-            store.deserialize_ros1(data, kind)
-
-    def _store(self, kind: str) -> Any:
-        """Return the types to read `kind` with: the bag's own where they are whole."""
-        for storage in self._storages:
-            text = storage.definitions.get(kind)
-            if not text:
-                continue
-            own = get_typestore(Stores.EMPTY)
-            # Definitions are wrong in more ways than the parser has errors for.
-            with contextlib.suppress(Exception):
-                own.register(get_types_from_msg(text, kind))
-                own.get_msgdef(kind)
-                return own
-        return get_typestore(Stores.ROS2_JAZZY if self.is2 else Stores.ROS1_NOETIC)
+        return self._store.deserialize_cdr(data, kind) if self.is2 else \
+            self._store.deserialize_ros1(data, kind)
 
     def _open(self) -> None:
         if not self.path.exists():

@@ -34,8 +34,6 @@ class Ros1Storage:
             reason = ' '.join(str(error).split())[:200] or type(error).__name__
             raise UserError(f'{path}: not a readable ROS 1 bag: {reason}; try '
                             f'`rosbag reindex {path.name}`') from None
-        self.definitions = {
-            used.msgtype: used.msgdef.data for used in self._reader.connections}
         merged: Counter[tuple[str, str]] = Counter()
         for used in self._reader.connections:
             merged[used.topic, used.msgtype] += used.msgcount

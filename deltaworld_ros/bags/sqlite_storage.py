@@ -25,7 +25,6 @@ class SqliteStorage:
 
     def __init__(self, path: Path) -> None:
         self.losses = Losses('try `ros2 bag reindex`, or `sqlite3 FILE .recover`')
-        self.definitions: dict[str, str] = {}
         self._path = path
         self._database = self._open()
         try:
@@ -104,11 +103,6 @@ class SqliteStorage:
             number: topic._replace(msgcount=merged[topic.topic, topic.msgtype])
             for number, topic in self._topics.items()}
         self.topics = list(dict.fromkeys(self._topics.values()))
-        # Bags before Iron have no definitions.
-        with contextlib.suppress(sqlite3.Error):
-            self.definitions = dict(self._rows(
-                'SELECT topic_type, encoded_message_definition FROM message_definitions '
-                "WHERE encoding = 'ros2msg'"))
 
     def _listing(self, start: int | None, stop: int | None) -> Iterator[tuple[int, int]]:
         """Yield log time and id of all messages in order; by id where the index is damaged."""

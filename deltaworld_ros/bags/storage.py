@@ -50,12 +50,10 @@ class Storage(Protocol):
     """
     One bag file, open for reading.
 
-    `definitions` holds the message definitions by type, as far as the file has them in the ROS
-    text format; `start` and `end` are the first and the last log time in ns (0, 0: no messages).
+    `start` and `end` are the first and the last log time in ns (0, 0: no messages).
     """
 
     topics: list[Topic]
-    definitions: dict[str, str]
     start: int
     end: int
     losses: Losses

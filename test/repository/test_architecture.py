@@ -31,6 +31,7 @@ MAY_IMPORT = {
         'node', 'evaluate', 'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle',
         'export'},
     'cli': {'commands'},
+    'start': {'cli'},
     'training': {
         'evaluate', 'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle', 'export',
         'model'},
