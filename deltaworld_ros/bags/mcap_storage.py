@@ -120,6 +120,8 @@ class McapStorage:
             self.losses.add(part.offset, f'at byte {part.offset}: {error}')
 
     def _record(self, offset: int) -> tuple[int, bytes]:
+        if offset >= self._size:
+            raise DamagedData('the index points beyond the end of the file')
         self._file.seek(offset)
         code, length = _RECORD.unpack(self._file.read(_RECORD.size))
         if offset + _RECORD.size + length > self._size:

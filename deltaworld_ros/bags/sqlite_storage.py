@@ -49,6 +49,8 @@ class SqliteStorage:
         query = f'SELECT topic_id, data FROM messages WHERE id = ? AND topic_id IN ({places})'
         damaged = 0
         for time, number in self._listing(start, stop):
+            if not isinstance(time, int):   # a damaged page may hold anything
+                continue
             try:
                 row = self._database.execute(query, (number, *wanted)).fetchone()
             except (sqlite3.Error, OverflowError, MemoryError) as error:
@@ -139,7 +141,7 @@ class SqliteStorage:
             except (sqlite3.Error, OverflowError):
                 number, damaged = number + 1, damaged + 1
                 continue
-            if first <= row[1] < last:
+            if isinstance(row[1], int) and first <= row[1] < last:
                 yield row[1], number
 
     def _has_index(self) -> bool:

@@ -15,9 +15,9 @@ from deltaworld_ros.camera.bit_depth import BitDepth
 from deltaworld_ros.camera.image_headers import (
     JPEG_END,
     JPEG_START,
-    PNG_END,
     PNG_START,
     ImageHeader,
+    is_whole_png,
     name_of_format,
     read_jpeg_header,
     read_png_header,
@@ -83,8 +83,8 @@ def _read_header(packed: bytes, said: str) -> ImageHeader:
             raise UserError(f'{said} is a truncated JPEG')
     elif packed.startswith(PNG_START):
         header = read_png_header(packed)
-        if header is not None and PNG_END not in packed:
-            raise UserError(f'{said} is a truncated PNG')
+        if header is not None and not is_whole_png(packed):
+            raise UserError(f'{said} is a truncated or damaged PNG')
     else:
         found = name_of_format(packed)
         is_what = f'is {found}; only' if found else 'cannot be decoded; complete'

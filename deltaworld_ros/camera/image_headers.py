@@ -8,7 +8,7 @@ import struct
 from typing import NamedTuple
 
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
-PNG_START, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
+PNG_START = b'\x89PNG\r\n\x1a\n'
 # Beginnings of what OpenCV may read, too, and of video that is sent as images.
 _OTHERS = (
     (b'GIF8', 'a GIF'), (b'BM', 'a BMP'), (b'II*\x00', 'a TIFF'), (b'MM\x00*', 'a TIFF'),
@@ -65,10 +65,25 @@ def read_jpeg_header(data: bytes) -> ImageHeader | None:
 
 def read_png_header(data: bytes) -> ImageHeader | None:
     """Read the first chunk of a PNG; None where it is not whole."""
-    if len(data) < 33 or data[12:16] != b'IHDR':
+    if len(data) < 33 or data[8:16] != b'\0\0\0\x0dIHDR':
         return None
     width, height, bits, colour = struct.unpack_from('>IIBB', data, 16)
     return ImageHeader(width, height, bits, colour in _GREY_PNG)
+
+
+def is_whole_png(data: bytes) -> bool:
+    """
+    Tell whether the chunks of a PNG follow each other to the last one.
+
+    OpenCV makes room for a chunk before it looks how much there is: 4 GB for a wrong length. Older
+    ones leave black what is missing at the end and say nothing.
+    """
+    position = len(PNG_START)
+    while position + 12 <= len(data):
+        if data[position + 4:position + 8] == b'IEND':
+            return True
+        position += 12 + int.from_bytes(data[position:position + 4], 'big')
+    return False
 
 
 def name_of_format(data: bytes) -> str:

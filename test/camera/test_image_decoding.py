@@ -179,7 +179,7 @@ def broken_raw(**changes: Any) -> Any:
     (compressed(jpeg(picture())[:-2]), 'is a truncated JPEG'),
     (compressed(jpeg(picture())[:200]), 'is a truncated JPEG'),
     (compressed(jpeg(picture())[:2] + b'\xff\xd9'), 'cannot be decoded'),
-    (compressed(jpeg(picture(), '.png')[:-30], 'png'), 'is a truncated PNG'),
+    (compressed(jpeg(picture(), '.png')[:-30], 'png'), 'is a truncated or damaged PNG'),
     (compressed(jpeg(picture(), '.png'), '16UC1; compressedDepth png'), 'is a depth image'),
     (compressed(jpeg(picture())[:60] + b'\x00' * 100 + b'\xff\xd9'), 'cannot be decoded'),
 ])
@@ -258,6 +258,16 @@ def test_a_bomb_is_refused_by_its_header(options: tuple[str, list[int]]) -> None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match='60000x60000 pixels large; at most 50000000 .*max_image'):
         decode_image(compressed(data), (64, 32))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000   # kB
+
+
+def test_a_png_whose_chunk_claims_gigabytes_is_refused() -> None:
+    data = bytearray(jpeg(picture(), '.png'))
+    at = data.index(b'IDAT')
+    data[at - 4:at] = b'\xff\xff\xff\xf0'
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match='is a truncated or damaged PNG'):
+        decode_image(compressed(bytes(data)))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000   # kB
 
 
