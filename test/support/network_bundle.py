@@ -13,7 +13,6 @@ from deltaworld_ros.model.networks import Networks, build_networks
 from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
 from deltaworld_training.runs.provenance import licence_text
 from deltaworld_training.runs.recipe import Recipe, load_recipe
-from deltaworld_training.stages.linear_codes import fit_linear_code
 from support.once import once
 
 
@@ -26,20 +25,21 @@ def small_recipe() -> Recipe:
     data.head_worlds, data.head_frames = 1, 0
     data.calibration_clips, data.calibration_videos = 1, []
     recipe.backbone['feature_size'] = 32
-    tokenizer, decoder, heads, predictor = (
-        recipe.stages[name] for name in ('tokenizer', 'decoder', 'heads', 'predictor'))
-    tokenizer.model['tokenizer'] |= {
-        'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'code_channels': 8, 'size': 64,
+    heads, joint, predictor, decoder = (
+        recipe.stages[name] for name in ('heads', 'joint', 'predictor', 'decoder'))
+    joint.model['tokenizer'] |= {
+        'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'size': 64,
         'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 2}
-    decoder.model['tokenizer'] = tokenizer.model['tokenizer'] | {'decoder_layers': 1}
-    predictor.model['world'] |= {
-        'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
+    for stage in (joint, predictor):
+        stage.model['world'] |= {
+            'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
     heads.model |= {'grid': [4, 6]}
     heads.model['segmentation']['size'] = heads.model['depth']['size'] = 32
-    predictor.model['candidates'] = 8
+    joint.model['candidates'] = predictor.model['candidates'] = 8
     for stage, batch, steps in (
-            (tokenizer, 4, 6), (decoder, 4, 6), (predictor, 4, 6), (heads, 8, 200)):
-        stage.data['init_args'] |= {'batch': batch, 'folders': ['{run}/street'], 'weights': None}
+            (heads, 8, 200), (joint, 4, 6), (predictor, 4, 6), (decoder, 4, 2)):
+        stage.data.setdefault('init_args', {}).update(
+            batch=batch, folders=['{run}/street'], weights=None)
         stage.trainer['max_steps'] = steps
         stage.trainer['precision'] = '32-true'
         stage.model['warm_up'] = 2
@@ -58,10 +58,6 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
             for parameter in module.parameters():
                 if parameter.ndim > 1:
                     parameter.normal_(0.0, parameter.shape[-1] ** -0.5)
-        tokenizer = networks.tokenizer
-        maps = torch.randn(200, tokenizer.patches, networks.backbone.feature_size)
-        fit_linear_code(tokenizer.delta_code, maps, centred=False)
-        fit_linear_code(tokenizer.anchor_code, maps, centred=True)
     return networks
 
 

@@ -44,6 +44,16 @@ def save_random(folder: Path, part: str, sizes: dict, seed: int = 0) -> Path:
     return path
 
 
+def save_heads(folder: Path) -> Path:
+    """Write both heads with random weights, as their stage would."""
+    torch.manual_seed(0)
+    parts = {name: build_part(name, sizes) for name, sizes in HEADS.items()}
+    path = folder / 'heads.safetensors'
+    save_parts(path, {f'{part}.{name}': value for part, module in parts.items()
+                      for name, value in module.state_dict().items()}, HEADS, {})
+    return path
+
+
 def drifting(index: int) -> dict[str, np.ndarray]:
     """Return features of 8 frames that a hidden direction moves, with labels and depth."""
     generator = np.random.default_rng(index)

@@ -19,13 +19,13 @@ import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
-from support.training_batches import BACKBONE, DELTA, HEADS, WORLD, save_random
+from support.training_batches import BACKBONE, DELTA, HEADS, WORLD, save_heads, save_random
 
 from deltaworld_ros.errors import UserError
 from deltaworld_training.cli import app
 from deltaworld_training.data.clip_data import ClipData
 from deltaworld_training.data.open_source import SourceSettings
-from deltaworld_training.runs.bundle_manifest import network_sizes
+from deltaworld_training.runs.bundle_manifest import PARTS, network_sizes
 from deltaworld_training.runs.recipe import RECIPES, load_recipe
 from deltaworld_training.runs.stage import STAGES, run_stage, stage_config
 from deltaworld_training.stages.store_data import StoreData
@@ -150,12 +150,12 @@ def test_shipped_recipes_are_whole(name: str, tmp_path: Path) -> None:
         model = {key: value for key, value in config['model'].items()
                  if key not in ('initial', 'backbone') and '.safetensors' not in str(value)}
         # Fine-tuning takes the sizes from the weights that it starts from.
-        part = {'tokenizer': 'tokenizer', 'predictor': 'world'}.get(settings.stage)
-        if config['model'].get('initial') is not None and part is not None:
-            model.setdefault(part, network_sizes(load_recipe('street-cpu'))[part])
-        if settings.stage == 'decoder':   # which learns from a trained tokenizer
-            model['teacher'] = save_random(
-                tmp_path, 'tokenizer', {**model['tokenizer'], 'decoder_layers': 4})
+        sizes = network_sizes(load_recipe('street-cpu'))
+        if config['model'].get('initial') is not None:
+            for part in PARTS.get(settings.stage, ()):
+                model.setdefault(part, sizes[part])
+        if settings.stage == 'joint':   # which learns by trained heads
+            model['heads'] = save_heads(tmp_path)
         with torch.device('meta'):
             built = STAGES[settings.stage](**model)
         assert sum(p.numel() for p in built.parameters()) > 0

@@ -14,7 +14,7 @@ from deltaworld_training.commands.diversity import diversity
 from deltaworld_training.commands.finetune import finetune
 from deltaworld_training.commands.ladder import ladder
 from deltaworld_training.commands.shards import shards
-from deltaworld_training.commands.stages import decoder, dino_world, heads, predictor, tokenizer
+from deltaworld_training.commands.stages import dino_world, heads, joint, predictor, tokenizer
 from deltaworld_training.commands.world import world
 
 app = typer.Typer(no_args_is_help=True, help='Train the networks of a bundle, offline.')
@@ -24,7 +24,7 @@ FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True}
 for command in (benchmark, bundle, features, finetune, world, shards, diversity, ladder,
                 closed_loop):
     app.command()(command)
-for stage in (tokenizer, decoder, predictor, dino_world, heads):
+for stage in (tokenizer, joint, predictor, dino_world, heads):
     app.command(context_settings=FORWARDED)(stage)
 
 

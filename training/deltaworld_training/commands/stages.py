@@ -27,16 +27,16 @@ def tokenizer(
     _train('tokenizer', context.args, output, recipe, stage, videos)
 
 
-def decoder(
+def joint(
     context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
     stage: StageOption = None, videos: VideosOption = None,
 ) -> None:
     """
-    Distil the decoder of a run's tokenizer into fewer layers; more options go to Lightning.
+    Train a recipe's tokenizer and predictor together; more options go to Lightning.
 
-    Example: deltaworld train decoder --output runs/street --model.tokenizer.decoder_layers=1
+    Example: deltaworld train joint --output runs/street --trainer.max_steps=100
     """
-    _train('decoder', context.args, output, recipe, stage, videos)
+    _train('joint', context.args, output, recipe, stage, videos)
 
 
 def predictor(

@@ -154,7 +154,7 @@ class BundleRun:
         blur = fit_blur(
             stores, recipe.grid, forecast.context_length, forecast.steps, BLUR_WINDOWS,
             recipe.seed)
-        tokenizer = self.folder / f'{recipe.names("tokenizer")[-1]}.safetensors'
+        tokenizer = next(path for path in reversed(files) if holds(path, 'tokenizer'))
         token = mean_token([encoded_store(tokenizer, store) for store in stores])
         name, source = list(clip_sources(recipe, self.videos).items())[-1]
         clip = source.clip(0)

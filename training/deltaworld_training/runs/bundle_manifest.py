@@ -17,7 +17,7 @@ from deltaworld_training.stages.predictor import NOISE_STD
 
 # The part that each stage trains, and where its settings give the sizes.
 PARTS = {
-    'tokenizer': ('tokenizer',), 'decoder': ('tokenizer',), 'predictor': ('world',),
+    'tokenizer': ('tokenizer',), 'joint': ('tokenizer', 'world'), 'predictor': ('world',),
     'heads': ('segmentation', 'depth')}
 
 
@@ -34,7 +34,8 @@ def bundle_manifest(recipe: Recipe, temperatures: Sequence[float] = ()) -> Manif
     """Return the manifest of the recipe's bundle, without the files' hashes."""
     forecast, image = recipe.needed('forecast'), recipe.needed('image')
     data, sizes = recipe.needed('data'), network_sizes(recipe)
-    predictor = recipe.settings(recipe.names('predictor')[-1])
+    predictors = recipe.names('predictor')
+    queries = recipe.settings(predictors[-1]).model.get('queries', 'fresh') if predictors else 'kept'
     before = None if recipe.start is None else load_bundle(recipe.start).manifest
     origin = (sizes['backbone']['kind'], data, before)
     depth: Any = build_part('depth', sizes['depth'])
@@ -46,7 +47,7 @@ def bundle_manifest(recipe: Recipe, temperatures: Sequence[float] = ()) -> Manif
         image_width=image.width, image_height=image.height, feature_rows=rows,
         feature_columns=columns, feature_size=sizes['backbone']['feature_size'],
         token_size=sizes['world']['token_size'], noise_size=sizes['world']['size'],
-        noise_std=NOISE_STD, queries=predictor.model.get('queries', 'fresh'),
+        noise_std=NOISE_STD, queries=queries,
         rotary_frequencies=time_frequencies().tolist(),
         stride=forecast.stride, steps=forecast.steps, context_length=forecast.context_length,
         map_width=image.width // 2, map_height=image.height // 2, depth_minimum=depth.minimum,

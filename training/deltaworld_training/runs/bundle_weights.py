@@ -110,19 +110,21 @@ def _sizes(bundle: Bundle, found: dict[str, Tensor]) -> dict[str, dict[str, Any]
                     if name.startswith(prefix) and name.endswith('norm1.weight')})
     size = found['tokenizer.encoder_norm.weight'].shape[0]
     width = found['world.predictor.norm.weight'].shape[0]
+    channels = found.get('tokenizer.delta_code.channel_basis')
+    kind = {'kind': 'warp'} if channels is None else {
+        'kind': 'compact', 'code_channels': channels.shape[1]}
     return {
         'backbone': {'kind': 'efficientnet_lite0', 'feature_size': m.feature_size},
         'tokenizer': {
-            'kind': 'compact', 'feature_size': m.feature_size,
+            **kind, 'feature_size': m.feature_size,
             'grid': [m.feature_rows, m.feature_columns], 'token_size': m.token_size,
             'size': size, 'heads': size // HEAD_SIZE,
             'encoder_layers': blocks('tokenizer.encoder_blocks.'),
             'decoder_layers': blocks('tokenizer.decoder_blocks.'),
             'mlp_size': found['tokenizer.decoder_blocks.0.mlp.up_proj.weight'].shape[0],
-            'code_channels': found['tokenizer.delta_code.channel_basis'].shape[1],
         },
         'world': {
-            'kind': 'deltaworld', 'size': width, 'heads': width // HEAD_SIZE,
+            'kind': 'residual' if 'world.repeat' in found else 'deltaworld', 'size': width, 'heads': width // HEAD_SIZE,
             'layers': blocks('world.predictor.blocks.'),
             'mlp_size': found['world.predictor.blocks.0.mlp.up_proj.weight'].shape[0],
             'token_size': m.token_size,

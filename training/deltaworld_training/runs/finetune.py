@@ -35,8 +35,6 @@ from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
 
 BLUR_CLIPS = 500
-# Of the time that is left after the features, the tokenizer's share.
-TOKENIZER_SHARE = 0.4
 # A camera sees the world as it is: cuts and aspects vary little.
 CROP = RandomResizedCrop(scale=(0.7, 1.0), aspect=(0.95, 1.05), mirror=0.5)
 
@@ -83,7 +81,7 @@ class ModuleExtractor:
 
 @dataclass
 class FineTuning:
-    """A run in a folder: features of the bags, tokenizer, predictor, export."""
+    """A run in a folder: features of the bags, both networks together, export."""
 
     bundle: Bundle
     networks: Path | None
@@ -109,11 +107,13 @@ class FineTuning:
         stores = [self.folder / 'bag', *([self.mixed] if self.mixed else [])]
         left = max(10.0, 60.0 * self.minutes - (time.monotonic() - began))
         files = [self.folder / 'start.safetensors']
-        for name, share in (('tokenizer', TOKENIZER_SHARE), ('predictor', 1.0 - TOKENIZER_SHARE)):
-            self.console.print(f'Training the {name} for {share * left / 60.0:.1f} minutes')
-            files.append(run_stage(self.recipe, name, self.folder, [
-                f'--trainer.max_time={duration(share * left)}',
-                f'--data.folders={[str(path) for path in stores]}', *self.semantics(name)]))
+        m = self.bundle.manifest
+        self.console.print(f'Training for {left / 60.0:.1f} minutes')
+        files.append(run_stage(self.recipe, 'joint', self.folder, [
+            f'--trainer.max_time={duration(left)}',
+            f'--data.folders={[str(path) for path in stores]}',
+            f'--model.context={m.context_length}',
+            f'--data.frames={m.context_length + m.steps}']))
         networks = load_trained(start.sizes, files)
         save_networks(networks, self.folder / 'networks.safetensors')
         return self.export(networks, store)
@@ -134,14 +134,6 @@ class FineTuning:
                  'file': fingerprint(Path(recording.name))}
                 for recording in self.recordings],
             'clips': self.clips, 'seed': self.recipe.seed, 'fit': self.fit}
-
-    def semantics(self, stage: str) -> list[str]:
-        """Return the settings of a stage that are the bundle's and not the recipe's."""
-        m = self.bundle.manifest
-        if stage != 'predictor':
-            return []
-        return [f'--model.queries={m.queries}', f'--model.context={m.context_length}',
-                f'--data.frames={m.context_length + m.steps}']
 
     def start(self) -> Networks:
         """Return the networks to start from, and keep them in a file."""
@@ -176,7 +168,7 @@ class FineTuning:
     def export(self, networks: Networks, store: FeatureStore) -> Path:
         """Write the bundle beside the run's files."""
         m = self.bundle.manifest
-        tokens = encoded_store(self.folder / 'tokenizer.safetensors', store)
+        tokens = encoded_store(self.folder / 'joint.safetensors', store)
         blur = fit_blur(
             [store], (m.feature_rows, m.feature_columns), m.context_length, m.steps, BLUR_CLIPS,
             self.recipe.seed)

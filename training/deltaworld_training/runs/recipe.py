@@ -69,7 +69,7 @@ class StageSettings(BaseModel, extra='forbid'):
     `{run}` stands for the run's folder.
     """
 
-    stage: Literal['tokenizer', 'decoder', 'predictor', 'dino-world', 'heads']
+    stage: Literal['tokenizer', 'joint', 'predictor', 'dino-world', 'heads']
     after: str | None = None
     resume: bool = False
     model: dict[str, Any] = {}
@@ -147,14 +147,16 @@ def _merged(before: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """Read a shipped recipe by name or a YAML file by path."""
-    path = Path(name_or_path)
-    if not path.suffix:
-        path = RECIPES / f'{name_or_path}.yaml'
-    if not path.is_file():
-        names = ', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))
-        raise UserError(f'recipe {name_or_path!r} not found; give a YAML file or one of: {names}')
+    """
+    Read a shipped recipe by name or a YAML file by path.
+
+    A file with `base`, the name of a shipped recipe, changes what it gives in that one's settings
+    at every depth; lists are replaced.
+    """
+    path = _recipe_path(name_or_path)
     settings = read_yaml(path)
+    if isinstance(settings, dict) and 'base' in settings:
+        settings = _merged(read_yaml(_recipe_path(str(settings.pop('base')))), settings)
     try:
         recipe = Recipe(**settings)
     except (ValidationError, TypeError) as error:
@@ -168,3 +170,13 @@ def load_recipe(name_or_path: str) -> Recipe:
             raise UserError(f'{path}: stage {name}: after: {stage.after!r} is no earlier stage')
         known.append(name)
     return recipe
+
+
+def _recipe_path(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = RECIPES / f'{name_or_path}.yaml'
+    if not path.is_file():
+        names = ', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))
+        raise UserError(f'recipe {name_or_path!r} not found; give a YAML file or one of: {names}')
+    return path

@@ -23,8 +23,8 @@ from deltaworld_ros.errors import UserError
 from deltaworld_training.data.description import check_description, fingerprint, keep_description
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.runs.recipe import Recipe
-from deltaworld_training.stages.decoder import DecoderStage
 from deltaworld_training.stages.heads import HeadsStage
+from deltaworld_training.stages.joint import JointStage
 from deltaworld_training.stages.parts import read_recipe, save_parts
 from deltaworld_training.stages.pictures import SamplePictures
 from deltaworld_training.stages.precision import fastest_precision
@@ -34,7 +34,7 @@ from deltaworld_training.stages.spatial_predictor import SpatialPredictorStage
 from deltaworld_training.stages.tokenizer import TokenizerStage
 
 STAGES = {
-    'tokenizer': TokenizerStage, 'decoder': DecoderStage, 'predictor': PredictorStage,
+    'tokenizer': TokenizerStage, 'joint': JointStage, 'predictor': PredictorStage,
     'dino-world': SpatialPredictorStage, 'heads': HeadsStage}
 # Settings of where and how long a stage runs, which do not change what it learns.
 ELSEWHERE = {

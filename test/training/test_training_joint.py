@@ -1,0 +1,121 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A tokenizer and its predictor learn together what the heads read."""
+
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from support.training_batches import GRID, TinyData, drifting, save_heads, save_random
+
+from deltaworld_training.stages.head_loss import HeadLoss
+from deltaworld_training.stages.joint import JointStage
+
+TOKENIZER = {
+    'kind': 'warp', 'feature_size': 64, 'grid': list(GRID), 'token_size': 16, 'size': 64,
+    'heads': 1, 'encoder_layers': 1, 'decoder_layers': 2, 'mlp_size': 64}
+WORLD = {
+    'kind': 'residual', 'size': 64, 'heads': 1, 'layers': 1, 'mlp_size': 64, 'token_size': 16,
+    'layer_scale': 0.5}
+
+
+class Logged(lightning.Callback):
+    """Keep what is logged after every batch."""
+
+    def __init__(self) -> None:
+        self.values: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        """Append the values of one batch."""
+        self.values.append({name: float(v) for name, v in trainer.logged_metrics.items()})
+
+
+@pytest.fixture(scope='module')
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write heads with random weights."""
+    return save_heads(tmp_path_factory.mktemp('heads'))
+
+
+class TinyStores(TinyData):
+    """Batches of made samples, with a store whose classes can be counted."""
+
+    def setup(self, stage: str) -> None:
+        """Make the store: one of its attributes is read."""
+        class Counted:
+            clips = np.arange(2)
+            labels = np.stack([drifting(index)['labels'] for index in range(2)])
+        self.stores = [Counted()]
+
+
+def fit(stage: JointStage, steps: int) -> list[dict[str, float]]:
+    """Train on one thread and return what was logged."""
+    torch.set_num_threads(1)
+    logged = Logged()
+    lightning.Trainer(
+        max_steps=steps, accelerator='cpu', devices=1, logger=False, callbacks=[logged],
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        log_every_n_steps=1, use_distributed_sampler=False).fit(stage, TinyStores())
+    return logged.values
+
+
+def changed(stage: JointStage, before: dict[str, torch.Tensor]) -> set[str]:
+    """Return the names of the tensors that training moved."""
+    return {name for name, value in stage.state_dict().items()
+            if not torch.equal(value, before[name])}
+
+
+def test_both_networks_learn_and_the_heads_do_not(heads: Path) -> None:
+    """Forecasts come nearer to the future in features; samples come nearer to true tokens."""
+    stage = JointStage(heads, TOKENIZER, WORLD, rate=2e-3, warm_up=2, candidates=4)
+    before = {name: value.clone() for name, value in stage.state_dict().items()}
+    values = fit(stage, 60)
+    for name in ('true_features', 'best_features'):
+        first, last = (np.mean([v[name] for v in part]) for part in (values[:5], values[-5:]))
+        assert last < 0.9 * first, name
+    names = changed(stage, before)
+    for part in ('encoder_', 'decoder_', 'flow_'):
+        assert any(name.startswith(f'tokenizer.{part}') for name in names)
+    assert any(name.startswith('world.') for name in names)
+    assert not any(name.startswith('head_loss.segmentation') for name in names)
+    assert not stage.head_loss.segmentation.training
+    assert set(stage.sizes) == {'tokenizer', 'world'}
+
+
+def test_fixed_tokens_leave_all_but_the_decoder(heads: Path, tmp_path: Path) -> None:
+    """The predictor of another stage is taken, and only what decodes learns."""
+    predictor = save_random(tmp_path, 'world', WORLD)
+    stage = JointStage(
+        heads, TOKENIZER, WORLD, predictor=predictor, fixed_tokens=True, rate=2e-3)
+    before = {name: value.clone() for name, value in stage.state_dict().items()}
+    fit(stage, 3)
+    names = {name for name in changed(stage, before) if 'class_weights' not in name}
+    assert names and all(
+        name.removeprefix('tokenizer.').startswith(stage.tokenizer.DECODER) for name in names)
+
+
+def test_frames_without_labels_are_compared_with_what_the_heads_read(heads: Path) -> None:
+    """The truth is kept where there is one; the true features then have no depth error."""
+    loss = HeadLoss(heads, GRID)
+    features = torch.randn(2, GRID[0] * GRID[1], 64)
+    labels = torch.full((2, 4, 8), 255)
+    labels[1] = 2
+    depth = torch.full((2, 4, 8), float('nan'))
+    depth[1] = 7.0
+    found, metres = loss.truth(features, labels, depth)
+    assert (found[1] == 2).all() and (metres[1] == 7.0).all()
+    scores, read = loss.read(features, (4, 8))
+    assert torch.equal(found[0], scores.argmax(1)[0]) and torch.equal(metres[0], read[0])
+    assert loss(features[:1], (found[:1], metres[:1]))[1] == 0.0
+    other = loss(features[:1] + 1.0, (found[:1], metres[:1]))
+    assert other[1] > 0.0
+
+
+def test_the_best_sample_is_the_nearest_of_those_drawn(heads: Path) -> None:
+    """More candidates come nearer to the true tokens."""
+    def error(candidates: int) -> float:
+        stage = JointStage(heads, TOKENIZER, WORLD, rate=0.0, candidates=candidates)
+        torch.nn.init.normal_(stage.world.predictor.head.weight)
+        return fit(stage, 1)[0]['tokens']
+    assert error(32) < error(1)

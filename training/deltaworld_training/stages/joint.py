@@ -1,0 +1,134 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train a tokenizer and the predictor of its tokens together, on what the heads read."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deltaworld_ros.model.predictor import DeltaWorld
+from deltaworld_ros.model.rotary import time_frequencies, time_table
+from deltaworld_training.stages.best_of_many import best_query
+from deltaworld_training.stages.head_loss import HeadLoss
+from deltaworld_training.stages.heads import class_weights
+from deltaworld_training.stages.parts import Sizes, load_weights, read_part
+from deltaworld_training.stages.predictor import NOISE_STD, QUERIES
+from deltaworld_training.stages.stage import Stage
+
+# Far leads and lively clips must not outweigh the rest.
+STILL = 0.1
+
+
+class JointStage(Stage):
+    """
+    Learn tokens that decode well and that can be predicted.
+
+    Batches hold windows of features with their truth: `context` known frames, then the future.
+    The future is decoded twice on the newest known frame, from its true tokens and from the
+    tokens of the best of K samples. Both count by the error of the features, relative to that of
+    copying the known frame, and by what the frozen heads read from them. The samples must also
+    come near the true tokens, and a little the true tokens to them.
+    """
+
+    world: DeltaWorld
+
+    def __init__(
+        self, heads: Path, tokenizer: Sizes | None = None, world: Sizes | None = None,
+        context: int = 4, candidates: int = 16, commitment: float = 0.25,
+        class_loss: float = 1.0, depth_loss: float = 1.0, balance: float = 0.25,
+        predictor: Path | None = None, fixed_tokens: bool = False, **options: Any,
+    ):
+        """
+        Take the file of the heads, the sizes of both networks and the weights of the losses.
+
+        commitment: how much true tokens follow the predicted ones; balance: a class weighs its
+        frequency to minus this power; predictor: file of the world to start with, if not
+        `initial`; fixed_tokens: only the decoder learns.
+        """
+        super().__init__(**options)
+        self.tokenizer: Any = self.learn('tokenizer', tokenizer, 'torch')
+        self.world = self.learn('world', world, 'torch')  # type: ignore[assignment]
+        if predictor is not None:
+            load_weights(self.world, read_part(predictor, 'world')[1], predictor)
+        self.head_loss = HeadLoss(heads, self.tokenizer.grid)
+        self.context = context
+        self.candidates = candidates
+        self.commitment = commitment
+        self.class_loss = class_loss
+        self.depth_loss = depth_loss
+        self.balance = balance
+        self.frequencies = time_frequencies()
+        if fixed_tokens:
+            self.world.requires_grad_(False)
+            for name, parameter in self.tokenizer.named_parameters():
+                parameter.requires_grad_(name.startswith(self.tokenizer.DECODER))
+
+    def on_fit_start(self) -> None:
+        """Weigh the classes by their frequency in the stores, whose labels may be unknown."""
+        if not self.balance:
+            return
+        stores = self.trainer.datamodule.stores  # type: ignore[attr-defined]
+        weights = self.head_loss.class_weights
+        weights.copy_(class_weights(stores, len(weights), self.balance))
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Fit windows: features (B, F, N, D), times (B, F), labels and depth (B, F, a, b)."""
+        features, times, known = self.features(batch), batch['times'], self.context
+        pairs = self.tokenizer.encode(
+            features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
+        deltas = pairs.float().unflatten(0, (len(features), -1))
+        anchor = self.tokenizer.encode_anchor(features[:, 0]).float()
+        tokens = torch.cat([anchor[:, None], deltas[:, :known - 1]], dim=1)
+        true = deltas[:, known - 1:]
+        table = time_table(times - times[:, known - 1:known], self.frequencies)
+        predicted = self.best_sample(tokens, table, true.detach())
+
+        now, future = features[:, known - 1], features[:, known:]
+        truth = self.head_loss.truth(
+            future.flatten(0, 1), batch['labels'][:, known:].flatten(0, 1),
+            batch['depth'][:, known:].flatten(0, 1))
+        copy = (now[:, None] - future).square().mean((2, 3))
+        losses: dict[str, Tensor] = {}
+        for name, used in (('true', true), ('best', predicted)):
+            decoded = decode_all(self.tokenizer, used, now)
+            error = (decoded - future).square().mean((2, 3))
+            classes, depth = self.head_loss(decoded.flatten(0, 1), truth)
+            losses[f'{name}_features'] = (error / (copy + STILL)).mean()
+            losses[f'{name}_classes'] = self.class_loss * classes
+            losses[f'{name}_depth'] = self.depth_loss * depth
+        energy = true.detach().square().mean()
+        losses['tokens'] = (predicted - true.detach()).square().mean() / energy
+        total = torch.stack(list(losses.values())).sum()
+        total = total + self.commitment * (predicted.detach() - true).square().mean() / energy
+        self.log('loss', total, prog_bar=True)
+        self.log_dict(losses)
+        return total
+
+    def best_sample(
+        self, tokens: Tensor, table: tuple[Tensor, Tensor], true: Tensor,
+    ) -> Tensor:
+        """Return the sample (B, S, Dz) nearest to the true tokens, of K drawn, with gradients."""
+        steps, noise = true.shape[1], self.noise(len(tokens), QUERIES)
+
+        def predict(queries: Tensor) -> Tensor:
+            return self.world.rollout(
+                tokens, table, queries[:, :, None].expand(-1, -1, steps, -1)).float()
+
+        def draw(count: int) -> Tensor:
+            return NOISE_STD * noise.normal(count, self.world.noise_size)[:, None]
+
+        def errors(queries: Tensor) -> Tensor:
+            return (predict(queries[:, 0]) - true[:, None]).square().mean((2, 3))[:, None]
+
+        return predict(best_query(draw, errors, self.candidates, self.candidates))[:, 0]
+
+
+def decode_all(tokenizer: Any, tokens: Tensor, start: Tensor) -> Tensor:
+    """Decode tokens (B, S, Dz) one after the other on features (B, N, D): (B, S, N, D)."""
+    current, decoded = start, []
+    for step in range(tokens.shape[1]):
+        current = tokenizer.decode(tokens[:, step], current).float()
+        decoded.append(current)
+    return torch.stack(decoded, dim=1)
