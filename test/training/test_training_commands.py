@@ -40,7 +40,8 @@ def recipe(tmp_path: Path) -> Path:
     """Write a recipe of three tiny stages on made batches."""
     backbone = save_random(tmp_path, 'backbone', BACKBONE)
     data = {'class_path': 'support.training_batches.TinyData', 'init_args': {'batch': 8}}
-    trainer = {'max_steps': STEPS, 'accelerator': 'cpu', 'log_every_n_steps': 1}
+    trainer = {'max_steps': STEPS, 'accelerator': 'cpu', 'log_every_n_steps': 1,
+               'precision': '32-true'}   # which is measured otherwise, so a busy machine decides
     stages: dict[str, Any] = {
         'tokenizer': {
             'stage': 'tokenizer', 'data': data, 'trainer': trainer | {'gradient_clip_val': 0.5},

@@ -95,21 +95,18 @@ def test_fixed_tokens_leave_all_but_the_decoder(heads: Path, tmp_path: Path) -> 
         name.removeprefix('tokenizer.').startswith(stage.tokenizer.DECODER) for name in names)
 
 
-def test_frames_without_labels_are_compared_with_what_the_heads_read(heads: Path) -> None:
-    """The truth is kept where there is one; the true features then have no depth error."""
+def test_the_future_itself_has_no_loss_but_that_of_the_heads(heads: Path) -> None:
+    """True features differ from themselves in nothing; a known depth counts by one half."""
     loss = HeadLoss(heads, GRID)
     features = torch.randn(2, GRID[0] * GRID[1], 64)
-    labels = torch.full((2, 4, 8), 255)
-    labels[1] = 2
-    depth = torch.full((2, 4, 8), float('nan'))
-    depth[1] = 7.0
-    found, metres = loss.truth(features, labels, depth)
-    assert (found[1] == 2).all() and (metres[1] == 7.0).all()
-    scores, read = loss.read(features, (4, 8))
-    assert torch.equal(found[0], scores.argmax(1)[0]) and torch.equal(metres[0], read[0])
-    assert loss(features[:1], (found[:1], metres[:1]))[1] == 0.0
-    other = loss(features[:1] + 1.0, (found[:1], metres[:1]))
-    assert other[1] > 0.0
+    unknown = torch.full((2, 4, 8), float('nan'))
+    read = loss.read(features, (4, 8))[1]
+    classes, depth = loss(features, loss.truth(features, unknown))
+    assert abs(classes) < 1e-6 and depth == 0.0
+    classes, depth = loss(features, loss.truth(features, 1.1 * read))
+    torch.testing.assert_close(depth, torch.tensor(0.5 * np.log(1.1), dtype=torch.float32))
+    classes, depth = loss(features + 1.0, loss.truth(features, unknown))
+    assert classes > 0.0 and depth > 0.0
 
 
 def test_the_best_sample_is_the_nearest_of_those_drawn(heads: Path) -> None:

@@ -58,14 +58,14 @@ def test_store_holds_every_clip_with_its_truth(folder: Path) -> None:
 def test_finished_steps_are_not_done_again(folder: Path) -> None:
     """A second run keeps the weights of the first, and redoes only what is missing."""
     before = load_file(folder / 'joint.safetensors')
-    (folder / 'heads.safetensors').unlink()
+    (folder / 'decoder.safetensors').unlink()
     run = BundleRun(small_recipe(), folder, None)
     run.prepare()
     for name in run.recipe.stages:
         run.train(name)
     after = load_file(folder / 'joint.safetensors')
     assert all(np.array_equal(before[name], after[name]) for name in before)
-    assert (folder / 'heads.safetensors').exists()
+    assert (folder / 'decoder.safetensors').exists()
 
 
 def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How wrong the maps are that the frozen heads read from forecast features."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deltaworld_training.data.recordings import UNLABELLED
-from deltaworld_training.stages.heads import as_maps, masked_cross_entropy
+from deltaworld_training.stages.heads import as_maps
 from deltaworld_training.stages.losses import masked
 from deltaworld_training.stages.parts import frozen, load_part
 
 
+@dataclass
+class Truth:
+    """
+    What forecasts of some frames are compared with.
+
+    Logarithms of the class probabilities (n, classes, a, b) and the depth (n, a, b) that the heads
+    read from the true features; the depth that the frames were made with, NaN where unknown.
+    """
+
+    classes: Tensor
+    depth: Tensor
+    known_depth: Tensor
+
+
 class HeadLoss(nn.Module):
     """
-    Cross-entropy of the classes and the mean error of log depth, on forecast features.
+    The divergence of the classes and the mean error of log depth, on forecast features.
 
-    The truth is what the frames were rendered with. Frames without labels are compared with what
-    the heads read from their own true features, as `deltaworld evaluate` does on recordings.
+    Classes are compared with what the heads read from the true features, which keeps forecasts
+    true to the heads on pictures of every origin. Depth is compared with that too, and, half and
+    half, with the known depth where there is one.
     """
 
     class_weights: Tensor
@@ -48,24 +63,24 @@ class HeadLoss(nn.Module):
         return scores, self.depth.resized(self.depth(maps), resize)[:, 0]
 
     @torch.no_grad()
-    def truth(self, features: Tensor, labels: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """
-        Return the labels and depth (n, a, b) to compare with.
+    def truth(self, features: Tensor, depth: Tensor) -> Truth:
+        """Return what to compare with, by true features (n, N, D) and depth (n, a, b)."""
+        scores, read = self.read(features, (depth.shape[-2], depth.shape[-1]))
+        return Truth(F.log_softmax(scores, 1), read, depth.float())
 
-        Taken are the known ones, and those that the heads read from the true features (n, N, D)
-        for frames without any label.
-        """
-        scores, read = self.read(features, (labels.shape[-2], labels.shape[-1]))
-        unlabelled = (labels == UNLABELLED).flatten(1).all(1)[:, None, None]
-        return (torch.where(unlabelled, scores.argmax(1), labels.long()),
-                torch.where(unlabelled, read, depth.float()))
-
-    def forward(
-        self, features: Tensor, truth: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """Compare features (n, N, D) with labels and depth (n, a, b): both losses, scalars."""
-        labels, depth = truth
-        scores, predicted = self.read(features, (labels.shape[-2], labels.shape[-1]))
-        known = depth.isfinite() & (depth > 0.0) & (depth < self.depth.centres.max())
-        return (masked_cross_entropy(scores, labels, self.class_weights),
-                masked('scale_free', predicted, depth, known))
+    def forward(self, features: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Compare features (n, N, D) with the truth: both losses, scalars."""
+        scores, predicted = self.read(
+            features, (truth.depth.shape[-2], truth.depth.shape[-1]))
+        likely = truth.classes.exp()
+        divergence = (likely * (truth.classes - F.log_softmax(scores, 1))).sum(1)
+        weights = torch.einsum('nchw,c->nhw', likely, self.class_weights)
+        classes = (weights * divergence).sum() / weights.sum()
+        largest = self.depth.centres.max()
+        known = truth.known_depth
+        known_mask = known.isfinite() & (known > 0.0) & (known < largest)
+        unknown = (~known.isfinite()).flatten(1).all(1)[:, None, None].expand_as(known)
+        read = masked('scale_free', predicted, truth.depth, truth.depth < largest)
+        made = masked('scale_free', predicted, known, known_mask)
+        share = 0.5 * (1.0 - unknown.float().mean())
+        return classes, (1.0 - share) * read + share * made

@@ -36,8 +36,8 @@ class JointStage(Stage):
 
     def __init__(
         self, heads: Path, tokenizer: Sizes | None = None, world: Sizes | None = None,
-        context: int = 4, candidates: int = 16, commitment: float = 0.25,
-        class_loss: float = 1.0, depth_loss: float = 1.0, balance: float = 0.25,
+        context: int = 4, candidates: int = 16, commitment: float = 0.05,
+        class_loss: float = 3.0, depth_loss: float = 2.0, balance: float = 0.5,
         predictor: Path | None = None, fixed_tokens: bool = False, **options: Any,
     ):
         """
@@ -74,7 +74,7 @@ class JointStage(Stage):
         weights.copy_(class_weights(stores, len(weights), self.balance))
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Fit windows: features (B, F, N, D), times (B, F), labels and depth (B, F, a, b)."""
+        """Fit windows: features (B, F, N, D), times (B, F) and depth (B, F, a, b)."""
         features, times, known = self.features(batch), batch['times'], self.context
         pairs = self.tokenizer.encode(
             features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
@@ -87,8 +87,7 @@ class JointStage(Stage):
 
         now, future = features[:, known - 1], features[:, known:]
         truth = self.head_loss.truth(
-            future.flatten(0, 1), batch['labels'][:, known:].flatten(0, 1),
-            batch['depth'][:, known:].flatten(0, 1))
+            future.flatten(0, 1), batch['depth'][:, known:].flatten(0, 1))
         copy = (now[:, None] - future).square().mean((2, 3))
         losses: dict[str, Tensor] = {}
         for name, used in (('true', true), ('best', predicted)):
