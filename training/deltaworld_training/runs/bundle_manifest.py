@@ -35,7 +35,9 @@ def bundle_manifest(recipe: Recipe, temperatures: Sequence[float] = ()) -> Manif
     forecast, image = recipe.needed('forecast'), recipe.needed('image')
     data, sizes = recipe.needed('data'), network_sizes(recipe)
     predictors = recipe.names('predictor')
-    queries = recipe.settings(predictors[-1]).model.get('queries', 'fresh') if predictors else 'kept'
+    # The joint stage alone trains with kept queries.
+    queries: Any = (recipe.settings(predictors[-1]).model.get('queries', 'fresh')
+                    if predictors else 'kept')
     before = None if recipe.start is None else load_bundle(recipe.start).manifest
     origin = (sizes['backbone']['kind'], data, before)
     depth: Any = build_part('depth', sizes['depth'])

@@ -43,11 +43,11 @@ class HeadLoss(nn.Module):
     def __init__(self, heads: Path, grid: tuple[int, int]):
         """Take the file of the trained heads and the features' grid (rows, columns)."""
         super().__init__()
-        self.segmentation: Any = frozen(load_part(heads, 'segmentation')[0])
+        segmentation, sizes = load_part(heads, 'segmentation')
+        self.segmentation: Any = frozen(segmentation)
         self.depth: Any = frozen(load_part(heads, 'depth')[0])
         self.grid = grid
-        self.register_buffer(
-            'class_weights', torch.ones(self.segmentation.head.out_channels), persistent=False)
+        self.register_buffer('class_weights', torch.ones(sizes['classes']), persistent=False)
 
     def train(self, mode: bool = True) -> 'HeadLoss':
         """Stay as the heads were trained: their batch norms must not follow the forecasts."""

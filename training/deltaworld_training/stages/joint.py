@@ -48,7 +48,8 @@ class JointStage(Stage):
         `initial`; fixed_tokens: only the decoder learns.
         """
         super().__init__(**options)
-        self.tokenizer: Any = self.learn('tokenizer', tokenizer, 'torch')
+        tokenizer_module: Any = self.learn('tokenizer', tokenizer, 'torch')
+        self.tokenizer = tokenizer_module
         self.world = self.learn('world', world, 'torch')  # type: ignore[assignment]
         if predictor is not None:
             load_weights(self.world, read_part(predictor, 'world')[1], predictor)
