@@ -99,14 +99,19 @@ def test_the_future_itself_has_no_loss_but_that_of_the_heads(heads: Path) -> Non
     """True features differ from themselves in nothing; a known depth counts by one half."""
     loss = HeadLoss(heads, GRID)
     features = torch.randn(2, GRID[0] * GRID[1], 64)
-    unknown = torch.full((2, 4, 8), float('nan'))
-    read = loss.read(features, (4, 8))[1]
-    classes, depth = loss(features, loss.truth(features, unknown))
+    unlabelled, unknown = torch.full((2, 4, 8), 255), torch.full((2, 4, 8), float('nan'))
+    scores, read = loss.read(features, (4, 8))
+    classes, depth = loss(features, loss.truth(features, unlabelled, unknown))
     assert abs(classes) < 1e-6 and depth == 0.0
-    classes, depth = loss(features, loss.truth(features, 1.1 * read))
+    classes, depth = loss(features, loss.truth(features, unlabelled, 1.1 * read))
     torch.testing.assert_close(depth, torch.tensor(0.5 * np.log(1.1), dtype=torch.float32))
-    classes, depth = loss(features + 1.0, loss.truth(features, unknown))
+    classes, depth = loss(features + 1.0, loss.truth(features, unlabelled, unknown))
     assert classes > 0.0 and depth > 0.0
+    labelled = HeadLoss(heads, GRID, label_loss=0.5)
+    wrong = (scores.argmax(1) + 1) % 3
+    found = labelled(features, labelled.truth(features, wrong, unknown))[0]
+    expected = 0.5 * torch.nn.functional.cross_entropy(scores, wrong)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_best_sample_is_the_nearest_of_those_drawn(heads: Path) -> None:

@@ -37,13 +37,15 @@ class JointStage(Stage):
     def __init__(
         self, heads: Path, tokenizer: Sizes | None = None, world: Sizes | None = None,
         context: int = 4, candidates: int = 16, commitment: float = 0.05,
-        class_loss: float = 3.0, depth_loss: float = 2.0, balance: float = 0.5,
+        class_loss: float = 3.0, label_loss: float = 0.0, depth_loss: float = 2.0,
+        balance: float = 0.5,
         predictor: Path | None = None, fixed_tokens: bool = False, **options: Any,
     ):
         """
         Take the file of the heads, the sizes of both networks and the weights of the losses.
 
-        commitment: how much true tokens follow the predicted ones; balance: a class weighs its
+        label_loss: share of known labels in that of the classes; commitment: how much true
+        tokens follow the predicted ones; balance: a class weighs its
         frequency to minus this power; predictor: file of the world to start with, if not
         `initial`; fixed_tokens: only the decoder learns.
         """
@@ -53,7 +55,7 @@ class JointStage(Stage):
         self.world = self.learn('world', world, 'torch')  # type: ignore[assignment]
         if predictor is not None:
             load_weights(self.world, read_part(predictor, 'world')[1], predictor)
-        self.head_loss = HeadLoss(heads, self.tokenizer.grid)
+        self.head_loss = HeadLoss(heads, self.tokenizer.grid, label_loss)
         self.context = context
         self.candidates = candidates
         self.commitment = commitment
@@ -75,7 +77,7 @@ class JointStage(Stage):
         weights.copy_(class_weights(stores, len(weights), self.balance))
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Fit windows: features (B, F, N, D), times (B, F) and depth (B, F, a, b)."""
+        """Fit windows: features (B, F, N, D), times (B, F), labels and depth (B, F, a, b)."""
         features, times, known = self.features(batch), batch['times'], self.context
         pairs = self.tokenizer.encode(
             features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
@@ -88,7 +90,8 @@ class JointStage(Stage):
 
         now, future = features[:, known - 1], features[:, known:]
         truth = self.head_loss.truth(
-            future.flatten(0, 1), batch['depth'][:, known:].flatten(0, 1))
+            future.flatten(0, 1), batch['labels'][:, known:].flatten(0, 1),
+            batch['depth'][:, known:].flatten(0, 1))
         copy = (now[:, None] - future).square().mean((2, 3))
         losses: dict[str, Tensor] = {}
         for name, used in (('true', true), ('best', predicted)):
