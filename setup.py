@@ -72,6 +72,8 @@ setup(
         'export': export,
         # onnx prepares the graphs; TensorRT-RTX takes the place of TensorRT where it is installed.
         'tensorrt': ['tensorrt>=10.3', 'onnx>=1.16'],
+        # `deltaworld demo --view` and `replay --view`.
+        'view': ['foxglove-sdk>=0.30'],
         # Recordings at addresses, and a cluster to score them on.
         'cluster': ['fsspec>=2024.2', 'ray>=2.9'],
         # INT8 at export: what NVIDIA ModelOpt needs on the CPU. Its own extra brings CUDA.
@@ -88,6 +90,9 @@ setup(
             'pytest>=8.0',
             'pytest-timeout>=2.3',
             'pytest-xdist>=3.6',
+            # Speaks to the live view and, in the report's tests, to a browser.
+            'websockets>=15.0',
+            'foxglove-sdk>=0.30',
             'coverage>=7.6',
             'ruff>=0.9',
             'mypy>=1.13',

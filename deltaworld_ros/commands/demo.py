@@ -13,8 +13,11 @@ import typer
 from deltaworld_ros.commands.shared import (
     BundleOption,
     JsonOption,
+    PortOption,
+    ViewOption,
     make_folders,
     output_console,
+    show_live,
     write_json,
 )
 
@@ -25,17 +28,23 @@ def demo(
     output: Annotated[Path, typer.Option(help='Folder for the results.')] = Path('demo_output'),
     open_report: Annotated[bool, typer.Option(
         '--open/--no-open', help='Open the report in a browser.')] = False,
+    view: ViewOption = False,
+    port: PortOption = 8765,
     json_path: JsonOption = None,
 ) -> None:
     """
     Drive a recording through the live node and report.
 
     Example: deltaworld demo --output demo_output
+    Example: deltaworld demo --view
     """
     from deltaworld_ros.evaluate.demo import SAMPLE_BAG, run_demo
     from deltaworld_ros.evaluate.tables import legend, rich_table
     # The children are ended on the way out, whoever asks for it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if view:
+        show_live(bag or SAMPLE_BAG, bundle, port, loop=True)
+        return
     make_folders(json_path, output / 'report.html')
     result = run_demo(output, bag=bag or SAMPLE_BAG, bundle=bundle)
     console = output_console()

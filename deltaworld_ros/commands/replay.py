@@ -11,7 +11,14 @@ from typing import Annotated
 
 import typer
 
-from deltaworld_ros.commands.shared import BagArgument, progress
+from deltaworld_ros.commands.shared import (
+    BagArgument,
+    BundleOption,
+    PortOption,
+    ViewOption,
+    progress,
+    show_live,
+)
 from deltaworld_ros.errors import UserError
 
 
@@ -40,13 +47,20 @@ def replay(
         min=0, help='Wait up to this many seconds for subscribers.')] = 0.0,
     subscribers: Annotated[int, typer.Option(
         min=1, help='With --wait: how many nodes must listen to an image topic.')] = 1,
+    view: ViewOption = False,
+    bundle: BundleOption = 'street-lite0',
+    port: PortOption = 8765,
     quiet: Annotated[bool, typer.Option('--quiet', help='No progress bar.')] = False,
 ) -> None:
     """
     Publish a bag's images and camera_info on topics.
 
     Example: deltaworld replay drive --rate 0.5 --stamp now
+    Example: deltaworld replay drive --view
     """
+    if view:
+        show_live(bag, bundle, port, rate=rate, loop=loop, image=image)
+        return
     _need_rclpy()
     from deltaworld_ros.bags.messages import CameraMessages
     from deltaworld_ros.node.replay_node import ReplayOptions

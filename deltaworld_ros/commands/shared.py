@@ -31,6 +31,10 @@ RectifiedOption = Annotated[Rectified, typer.Option(
     help='true: P of camera_info describes the images, false: K; auto: P where the last name of '
          'the image topic has _rect in it, or K is empty.')]
 JsonOption = Annotated[Path | None, typer.Option('--json', help='Write the figures here.')]
+ViewOption = Annotated[bool, typer.Option(
+    '--view', help='Show the forecasts live in Foxglove instead; needs no ROS.')]
+PortOption = Annotated[int, typer.Option(
+    min=0, max=65535, help='With --view: port of the server; 0: any that is free.')]
 BagArgument = Annotated[Path, typer.Argument(
     help='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.')]
 
@@ -67,3 +71,22 @@ def make_folders(*paths: Path | None) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f'{path}: cannot be written: {error.strerror}') from None
+
+
+def show_live(bag: Path, bundle: str, port: int, *, rate: float = 1.0, loop: bool = False,
+              image: str | None = None) -> None:
+    """Serve a recording and its forecasts to Foxglove until its end or an interrupt."""
+    from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.engine import load_engine
+    from deltaworld_ros.evaluate.live_view import PictureServer, show_bag
+    loaded = load_bundle(bundle)
+    engine = load_engine(loaded, log=note)
+    try:
+        with PictureServer(loaded.manifest, port) as server:
+            note(f'Foxglove: open the connection {server.address} and import the layout '
+                 'config/foxglove_view_layout.json. It starts when somebody looks; Ctrl-C ends it')
+            show_bag(bag, loaded, engine, server, rate=rate, loop=loop, image=image)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        engine.close()
