@@ -8,7 +8,6 @@ import logging
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,8 +28,7 @@ from deltaworld_training.data.crops import (
 )
 from deltaworld_training.data.open_source import CROPS
 from deltaworld_training.data.problems import BrokenFile, Problems
-from deltaworld_training.data.recordings import Window
-from deltaworld_training.data.sampled_clips import SampledClips, WindowClips
+from deltaworld_training.data.sampled_clips import SampledClips
 from deltaworld_training.data.sampling import (
     FixedStride,
     RandomOffsets,
@@ -305,26 +303,3 @@ def test_problems_name_the_file_of_a_recording():
     assert problems.counts == {'drive/7.png': 2, 'other': 1}
     copy = pickle.loads(pickle.dumps(BrokenFile('a', 'b')))
     assert (str(copy), copy.path) == ('a: b', 'a')
-
-
-@dataclass(frozen=True)
-class Counter:
-    """A recording of one pixel a frame that holds the number of the frame."""
-
-    name: str = 'counter'
-
-    def times(self) -> np.ndarray:
-        return np.arange(100) / 10
-
-    def read(self, indices: Sequence[int]) -> Clip:
-        frames = np.array(indices, np.uint8).reshape(-1, 1, 1, 1).repeat(3, -1)
-        return Clip(frames, self.times()[list(indices)])
-
-
-def test_windows_of_an_evaluation_keep_their_order():
-    windows = [Window(Counter(), np.arange(start, start + 13, 2)) for start in (5, 50, 20)]
-    source = WindowClips(windows, (4, 4))
-    assert len(source) == 3
-    firsts = [int(source.clip(index).frames[0, 0, 0, 0]) for index in range(3)]
-    assert firsts == [5, 50, 20]
-    np.testing.assert_allclose(source.clip(1).times, 0.2 * np.arange(7), atol=1e-9)

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of recordings: drawn at random for training, or at fixed windows for evaluation."""
+"""Clips of recordings, drawn at random for training."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import Clip
-from deltaworld_training.data.crops import CentreCrop, Crop, cut
+from deltaworld_training.data.crops import Crop, cut
 from deltaworld_training.data.problems import Problems
-from deltaworld_training.data.recordings import Recording, Window
+from deltaworld_training.data.recordings import Recording
 from deltaworld_training.data.sampling import Sampling
 
 _DRAWS = 8
@@ -59,7 +59,8 @@ class SampledClips:
             except (UserError, OSError) as error:
                 self.problems.add(recording.name, error)
                 continue
-            return _from_zero(clip)
+            return Clip(clip.frames, clip.times - clip.times[0], clip.labels, clip.depth,
+                        clip.focal_length)
         raise UserError(
             f'none of the {len(self.recordings)} recordings gives a clip; '
             f'{self.problems.summary()}')
@@ -70,32 +71,3 @@ class SampledClips:
         for _ in range(_DRAWS):
             yield int(generator.integers(count))
         yield from generator.permutation(count).tolist()
-
-
-class WindowClips:
-    """The windows of an evaluation in their order, each cut alike."""
-
-    def __init__(
-        self, windows: Sequence[Window], size: tuple[int, int], crop: Crop | None = None,
-    ):
-        """Take the windows, the target (w, h), and how to cut (centred unless told)."""
-        self.windows = windows
-        self.size = size
-        self.crop = crop or CentreCrop()
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return len(self.windows)
-
-    def clip(self, index: int) -> Clip:
-        """Read one window; a broken file raises `UserError`, for a score leaves nothing out."""
-        window = self.windows[index]
-        clip = window.recording.read(window.indices.tolist())
-        height, width = clip.frames.shape[1:3]
-        region = self.crop.region((width, height), self.size, np.random.default_rng(index))
-        return _from_zero(cut(clip, region, self.size))
-
-
-def _from_zero(clip: Clip) -> Clip:
-    return Clip(
-        clip.frames, clip.times - clip.times[0], clip.labels, clip.depth, clip.focal_length)
