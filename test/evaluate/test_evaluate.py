@@ -13,7 +13,7 @@ from support.bags import START, camera_info_message, image_message, write_bag, w
 from support.tiny_bundle import fading_frames, write_tiny_bundle
 
 from deltaworld_ros.bags.frames import BagFrames
-from deltaworld_ros.bundle import Bundle, load_bundle
+from deltaworld_ros.bundle import Bundle, load_bundle, write_manifest
 from deltaworld_ros.engine import Engine, load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.baselines import blur_features, load_baselines
@@ -380,13 +380,14 @@ def test_blur_equals_a_naive_filter():
 
 def test_baselines_of_the_wrong_shape_are_refused(tmp_path):
     folder = write_tiny_bundle(tmp_path / 'bundle')
-    broken = load_bundle(folder)
-    np.savez(folder / 'baselines.npz', blur=np.zeros((1, 8, 3, 3)), mean_token=np.zeros(12))
-    with pytest.raises(UserError, match='must have the shapes'):
-        load_baselines(broken)
-    np.savez(folder / 'baselines.npz', blur=np.zeros((3, 8, 3, 3)))
-    with pytest.raises(UserError, match='lacks mean_token'):
-        load_baselines(broken)
+    manifest = load_bundle(folder).manifest
+    for arrays, problem in (
+            ({'blur': np.zeros((1, 8, 3, 3)), 'mean_token': np.zeros(12)}, 'have the shapes'),
+            ({'blur': np.zeros((3, 8, 3, 3))}, 'lacks mean_token')):
+        np.savez(folder / 'baselines.npz', **arrays)
+        write_manifest(folder, manifest)   # with the file's new hash
+        with pytest.raises(UserError, match=problem):
+            load_baselines(load_bundle(folder))
 
 
 def test_settle_leaves_out_the_first_seconds_of_each_context(engine, bundle, tmp_path):
