@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ class Evaluator:
             scores.offsets += matched.offsets
             scores.scored += 1
             make = functools.partial(
-                self._moment, matched, pairs[self._bundle.manifest.steps - 1])
+                self._moment, Path(scores.report.path).name, matched,
+                pairs[self._bundle.manifest.steps - 1])
             moments.offer(make)
             worst.offer(self._loss(record), make)
         scores.moments, scores.worst = moments.chosen(), worst.chosen()
@@ -166,7 +168,7 @@ class Evaluator:
         return Truth(seen.features, oracle.labels if seen.labels is None else seen.labels,
                      depth if seen.depth is None else seen.depth)
 
-    def _moment(self, matched: Matched[Made, Seen], last: Pair) -> Moment:
+    def _moment(self, recording: str, matched: Matched[Made, Seen], last: Pair) -> Moment:
         made, sampled = matched.forecast, matched.forecast.sampled
         present, fused = last.columns['copy_last'][0], last.columns['fused'][0]
         return Moment(
@@ -176,4 +178,4 @@ class Evaluator:
             fused_labels=fused.labels, fused_depth=fused.depth,
             confidence=last.confidence, labels=sampled.maps['labels'][:, -1],
             weights=sampled.weights, true_labels=last.truth.labels,
-            true_depth=last.truth.depth)
+            true_depth=last.truth.depth, recording=recording)

@@ -22,6 +22,7 @@ class Moment:
 
     `seconds` is the time since the start of the recording and `lead` how far ahead the forecast
     looks, both in seconds. Futures come first in `labels` (K,a,b), by descending weight.
+    `recording` names the recording where there are several.
     """
 
     seconds: float
@@ -37,6 +38,7 @@ class Moment:
     weights: np.ndarray
     true_labels: np.ndarray
     true_depth: np.ndarray
+    recording: str = ''
 
 
 class MomentKeeper:
@@ -103,5 +105,6 @@ def load_moments(path: Path) -> list[Moment]:
             number, _, name = key.partition('.')
             groups.setdefault(number, {})[name] = archive[key]
     for values in groups.values():
-        values.update(seconds=float(values['seconds']), lead=float(values['lead']))
+        values.update(seconds=float(values['seconds']), lead=float(values['lead']),
+                      recording=str(values['recording']))
     return [Moment(**groups[number]) for number in sorted(groups)]

@@ -86,6 +86,7 @@ def write_report(path: Path, content: Content) -> None:
     one = content
     places = np.linspace(0, len(one.moments) - 1, min(_DETAILED, len(one.moments)))
     detailed = [one.moments[round(place)] for place in places]
+    several = len({moment.recording for moment in one.moments}) > 1
     text = environment.get_template('report.html.j2').render(
         version=__version__, source=one.source, bundle=one.bundle, how=one.how, facts=one.facts,
         ground_truth=one.ground_truth, metres=one.metres, last_lead=f'{one.leads[-1]:g}',
@@ -96,8 +97,8 @@ def write_report(path: Path, content: Content) -> None:
         seen_classes=_seen_classes([*one.moments, *(moment for _, moment in one.worst)],
                                    one.classes),
         slider=_slider(one.moments, one.classes),
-        moments=[_moment_view(moment, one.classes) for moment in detailed],
-        worst=[{'loss': f'{100 * loss:.1f}', **_moment_view(moment, one.classes)}
+        moments=[_moment_view(moment, one.classes, several) for moment in detailed],
+        worst=[{'loss': f'{100 * loss:.1f}', **_moment_view(moment, one.classes, several)}
                for loss, moment in one.worst if loss > 0],
         **_offline(one.result), **_animation(one.animation))
     write_whole(path, text)
@@ -171,18 +172,25 @@ def _animation(path: Path | None) -> dict[str, Any]:
 
 
 def _slider(moments: Sequence[Moment], classes: Sequence[SemanticClass]) -> list[dict[str, Any]]:
-    return [{'seconds': f'{moment.seconds:.1f}', 'lead': f'{moment.lead:g}',
+    several = len({moment.recording for moment in moments}) > 1
+    return [{'place': _place(moment, several), 'lead': f'{moment.lead:g}',
              'right': _percent_right(moment.fused_labels, moment),
              'copyRight': _percent_right(moment.present_labels, moment),
              **slider_pictures(moment, classes)} for moment in moments]
 
 
-def _moment_view(moment: Moment, classes: Sequence[SemanticClass]) -> dict[str, Any]:
+def _place(moment: Moment, several: bool) -> str:
+    """Say when it was, and in which of several recordings."""
+    return f'{moment.seconds:.1f} s into {moment.recording if several else "the drive"}'
+
+
+def _moment_view(moment: Moment, classes: Sequence[SemanticClass], several: bool,
+                 ) -> dict[str, Any]:
     pictures = future_pictures(moment, classes)
     # Bars under the futures are drawn relative to the heaviest one.
     heaviest = float(moment.weights.max())
     return {
-        'seconds': f'{moment.seconds:.1f}',
+        'place': _place(moment, several),
         'lead': f'{moment.lead:g}',
         'pictures': moment_pictures(moment, classes),
         'futures': [
