@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a camera is on the robot: by parameter, or by TF where tf2_ros is installed."""
+"""Where the cameras are on the robot: by parameter, or by TF where tf2_ros is installed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.node.parameters import parameter
+from deltaworld_ros.node.parameters import camera_names, parameter
 from deltaworld_ros.node.throttled_log import ThrottledLog
-from deltaworld_ros.planning.pose import Pose, mount_of_text, rotation_of_quaternion
+from deltaworld_ros.planning.pose import Pose, mounts_of_text, rotation_of_quaternion
 
 
 class CameraMount:
@@ -22,9 +22,9 @@ class CameraMount:
     def __init__(self, node: LifecycleNode, log: ThrottledLog) -> None:
         self.base_frame: str = parameter(node, 'base_frame')
         text = parameter(node, 'camera_pose')
-        self._given = mount_of_text(text) if text.strip() else None
+        self._given = mounts_of_text(text, camera_names(node)) if text.strip() else {}
         self._buffer: Any = None
-        if self._given is not None:
+        if self._given:
             return
         try:
             import tf2_ros
@@ -33,12 +33,12 @@ class CameraMount:
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
         self._errors = (tf2_ros.TransformException,)
-        log.info(f'the camera is where TF says, seen from {self.base_frame}')
+        log.info(f'cameras are where TF says, seen from {self.base_frame}')
 
-    def of(self, camera_frame: str) -> tuple[Pose | None, str]:
-        """Return the pose, or None and why it is unknown."""
-        if self._given is not None:
-            return self._given, ''
+    def of(self, camera: str, camera_frame: str) -> tuple[Pose | None, str]:
+        """Return the pose of a camera by its name and frame, or None and why it is unknown."""
+        if self._given:
+            return self._given[camera], ''
         if self._buffer is None:
             return None, ('the place of the camera on the robot is unknown: set camera_pose, or '
                           'install tf2_ros')

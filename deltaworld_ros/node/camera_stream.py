@@ -30,7 +30,7 @@ from deltaworld_ros.node.parameters import parameter
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.publishers import ForecastPublishers
 from deltaworld_ros.node.statistics import Statistics
-from deltaworld_ros.node.throttled_log import ThrottledLog, clip, kind_of
+from deltaworld_ros.node.throttled_log import NamedLog, ThrottledLog, clip, kind_of
 from deltaworld_ros.node.worker import FrameWorker
 
 CAMERA_INFO_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -56,7 +56,7 @@ class CameraStream:
         self.processor: FrameProcessor | None = None
         self.hanging = False     # the engine did not come back: nobody may use or free it any more
         self._node = node
-        self._log = log
+        self._log = NamedLog(log, name) if name else log
         self._planner = planner
         self._inputs = f'{name}/' if name else ''
         self._outputs = f'~/{name}' if name else '~'
@@ -101,7 +101,7 @@ class CameraStream:
         self.processor = FrameProcessor(
             forecaster, manifest, engine.name, self._publishers, self.statistics,
             node.get_clock(), self._log, fit=parameter(node, 'fit'),
-            output_width=parameter(node, 'output_width'), planner=self._planner,
+            output_width=parameter(node, 'output_width'), planner=self._planner, name=self.name,
             max_pixels=parameter(node, 'max_image_pixels'))
         self.update_parameters()
         self._manifest = manifest

@@ -24,13 +24,19 @@ from std_srvs.srv import Trigger
 
 from deltaworld_ros.bundle import Manifest, load_bundle
 from deltaworld_ros.engine import Engine, load_engine
+from deltaworld_ros.engine.shared_engine import SharedEngine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.frame_gate import Restart
 from deltaworld_ros.node.camera_stream import CameraStream
 from deltaworld_ros.node.diagnostics import status_message
 from deltaworld_ros.node.judgement import Limits, Situation
 from deltaworld_ros.node.labels import publish_labels
-from deltaworld_ros.node.parameters import declare_parameters, parameter, unknown_parameters
+from deltaworld_ros.node.parameters import (
+    camera_names,
+    declare_parameters,
+    parameter,
+    unknown_parameters,
+)
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.shared_memory import shared_memory_problems
 from deltaworld_ros.node.throttled_log import ThrottledLog, in_one_line
@@ -54,8 +60,9 @@ class ForecastNode(LifecycleNode):
         self._survive_impossible_transitions()
         declare_parameters(self)
         self._log = ThrottledLog(self.get_logger(), self.context.ok)
+        names = camera_names(self)
         self._planner = PlannerInputs(self, self._log)
-        self._streams = [CameraStream(self, self._log, self._planner)]
+        self._streams = [CameraStream(self, self._log, self._planner, name) for name in names]
         self._state = 'unconfigured'
         self._startup_error = ''
         self._engine: Engine | None = None
@@ -143,6 +150,8 @@ class ForecastNode(LifecycleNode):
             num_samples=parameter(self, 'num_samples') or manifest.num_samples,
             num_futures=parameter(self, 'num_futures') or manifest.num_futures,
             single_leads=True, apart_first=True)
+        if len(self._streams) > 1:
+            self._engine = SharedEngine(self._engine)
         for stream in self._streams:
             stream.configure(self._engine, manifest)
         self._labels = publish_labels(self, manifest)

@@ -45,7 +45,7 @@ class FrameProcessor:
     def __init__(self, forecaster: Forecaster, manifest: Manifest, engine_name: str,
                  publishers: ForecastPublishers, statistics: Statistics, clock: Clock,
                  log: ThrottledLog, *, fit: str, output_width: int,
-                 planner: PlannerInputs | None = None,
+                 planner: PlannerInputs | None = None, name: str = '',
                  max_pixels: int = MAX_PIXELS) -> None:
         self.output_width = output_width
         self.abandoned = False
@@ -55,7 +55,7 @@ class FrameProcessor:
         self.depth_scale: float | None = None
         self.score = FrameScore(manifest)
         self.ego_problem = ''
-        self._planner = planner
+        self._planner, self._name = planner, name
         self._forecaster = forecaster
         self._manifest = manifest
         self._engine_name = engine_name
@@ -200,7 +200,7 @@ class FrameProcessor:
         if self._planner is None or forecast is None:
             self.ego_problem = ''
             return RobotState()
-        robot = self._planner.state(header, forecast.leads, planned)
+        robot = self._planner.state(self._name, header, forecast.leads, planned)
         self.ego_problem = robot.problem
         return robot
 

@@ -26,14 +26,15 @@ class LeadFrames:
 
     def __init__(self, node: LifecycleNode, log: ThrottledLog) -> None:
         self._publisher = None
-        if not parameter(node, 'lead_frames'):
+        self._log = log
+        self._told = not parameter(node, 'lead_frames')
+        if self._told:
             return
         try:
             from tf2_msgs.msg import TFMessage
         except ImportError:
-            log.info('tf2_msgs is not installed: no frames of leads are broadcast, and the maps '
-                     'of every lead keep the frame of the camera')
             return
+        self._told = True
         self._message_type = TFMessage
         self._publisher = node.create_publisher(TFMessage, '/tf', TF_QOS)
 
@@ -43,13 +44,23 @@ class LeadFrames:
 
         `header` is that of the image; return whether there are such frames.
         """
+        if not self._told:
+            self._told = True
+            self._log.info('tf2_msgs is not installed: no frames of leads are broadcast, and the '
+                           'maps of every lead keep the frame of the camera')
         if self._publisher is None or not leads:
             return False
-        cameras = lead_cameras(mount, ego.twist, leads)
-        self._publisher.publish(self._message_type(transforms=[
-            _transform(header, ego, camera, lead)
-            for camera, lead in zip(cameras, leads, strict=True)]))
+        self._publisher.publish(
+            self._message_type(transforms=lead_transforms(header, ego, mount, leads)))
         return True
+
+
+def lead_transforms(header: Header, ego: Ego, mount: Pose, leads: Sequence[float],
+                    ) -> list[TransformStamped]:
+    """Return the camera's pose at each lead (s), seen from the odometry's frame."""
+    cameras = lead_cameras(mount, ego.twist, leads)
+    return [_transform(header, ego, camera, lead)
+            for camera, lead in zip(cameras, leads, strict=True)]
 
 
 def _transform(header: Header, ego: Ego, camera: Pose, lead: float) -> TransformStamped:

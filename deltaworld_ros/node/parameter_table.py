@@ -73,6 +73,11 @@ PARAMETERS = (
         'Threads of the engine on the CPU; 0 leaves the choice to the engine.',
         minimum=0, maximum=256),
     ParameterRow(
+        'cameras', '',
+        'Names of several cameras, with spaces between: each has topics of its own, '
+        '`<camera>/image` and `~/<camera>/lead_...`; empty: one camera, `image` and '
+        '`~/lead_...`.'),
+    ParameterRow(
         'transport', 'raw',
         'raw subscribes to `image`, compressed to `image/compressed`.',
         choices=('raw', 'compressed')),
@@ -129,7 +134,8 @@ PARAMETERS = (
     ParameterRow(
         'camera_pose', '',
         'Pose of the camera on the robot, `x y z roll pitch yaw` in m and rad, of its body (x '
-        'along the view, z up); empty: from TF, where tf2_ros is installed.'),
+        'along the view, z up); of several `cameras` with semicolons between; empty: from TF, '
+        'where tf2_ros is installed.'),
     ParameterRow(
         'base_frame', 'base_link',
         'Frame of the robot, in which `camera_pose` is given and whose motion `odom` tells.'),

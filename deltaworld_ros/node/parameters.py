@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,11 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.parameter_table import PARAMETERS, ParameterRow
+
+MOST_CAMERAS = 8
+_NAME = re.compile('[A-Za-z][A-Za-z0-9_]*')
 
 
 def declare_parameters(node: Node, table: Sequence[ParameterRow] = PARAMETERS) -> None:
@@ -35,6 +40,23 @@ def declare_parameters(node: Node, table: Sequence[ParameterRow] = PARAMETERS) -
 def parameter(node: Node, name: str) -> Any:
     """Give the value of a declared parameter."""
     return node.get_parameter(name).value
+
+
+def camera_names(node: Node) -> list[str]:
+    """
+    Return the names of the node's cameras, one '' where there is only one.
+
+    Raise `UserError` for names that cannot begin topics.
+    """
+    text = parameter(node, 'cameras')
+    names = text.replace(',', ' ').split() or ['']
+    wrong = [name for name in names if name and (
+        not _NAME.fullmatch(name) or name.startswith('lead_'))]
+    if wrong or len(set(names)) < len(names) or len(names) > MOST_CAMERAS:
+        raise UserError(f'parameter cameras is {text!r}; accepted: at most {MOST_CAMERAS} '
+                        'different names of letters, digits and underscores that begin with a '
+                        'letter and not with lead_')
+    return names
 
 
 def unknown_parameters(

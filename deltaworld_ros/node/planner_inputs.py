@@ -62,19 +62,21 @@ class PlannerInputs:
             self._buffer.clear()
             self._arrived = False
 
-    def state(self, header: Header, leads: tuple[float, ...], planned: bool) -> RobotState:
+    def state(self, camera: str, header: Header, leads: tuple[float, ...], planned: bool,
+              ) -> RobotState:
         """
         Return the robot's state at an image's stamp, and broadcast the frames of its leads.
 
-        `leads` are in s; `planned` says that somebody listens to outputs for planners, who
-        needs the motion even where no odometry has ever arrived.
+        `camera` is its name, '' where there is only one; `leads` are in s; `planned` says that
+        somebody listens to outputs for planners, who needs the motion even where no odometry has
+        ever arrived.
         """
         stamp_ns = int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
         with self._lock:
             arrived, found = self._arrived, self._buffer.at(stamp_ns)
         if not arrived and not planned:
             return RobotState(settings=self._settings)
-        mount, mount_problem = self._mount.of(header.frame_id)
+        mount, mount_problem = self._mount.of(camera, header.frame_id)
         ego = found if isinstance(found, Ego) else None
         problem = found if isinstance(found, str) else mount_problem
         broadcast = ego is not None and mount is not None and self._frames.broadcast(

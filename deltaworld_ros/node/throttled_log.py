@@ -64,6 +64,25 @@ class ThrottledLog:
         return line + (f' ({left_out} more like this were not logged)' if left_out else '')
 
 
+class NamedLog(ThrottledLog):
+    """Writes to another log, each line with a name before it and kinds of its own."""
+
+    def __init__(self, log: ThrottledLog, name: str) -> None:
+        self._log, self._name = log, name
+
+    def info(self, line: str) -> None:
+        """See `ThrottledLog.info`."""
+        self._log.info(f'{self._name}: {line}')
+
+    def warn(self, kind: Hashable, line: str) -> None:
+        """See `ThrottledLog.warn`."""
+        self._log.warn((self._name, kind), f'{self._name}: {line}')
+
+    def error(self, kind: Hashable, line: str) -> None:
+        """See `ThrottledLog.error`."""
+        self._log.error((self._name, kind), f'{self._name}: {line}')
+
+
 class _Kind:
     """The lines of one kind: a budget that refills, and the line that was written last."""
 

@@ -41,7 +41,7 @@ class Obstacles:
 
     def where(self, chosen: NDArray[np.bool_]) -> Obstacles:
         """Return some of the points; `chosen` is (n,)."""
-        return Obstacles(*(values[chosen] for values in _fields(self)))  # type: ignore[arg-type]
+        return Obstacles(*(values[chosen] for values in _fields(self)))
 
 
 def fused_obstacles(forecast: Forecast, intrinsics: NDArray[np.float64],
@@ -80,7 +80,7 @@ def future_obstacles(forecast: Forecast, intrinsics: NDArray[np.float64],
     ahead = _obstacles(contacts, intrinsics, cameras, leads, step + 1, future,
                        forecast.weights[future])
     return Obstacles(*(np.concatenate(pair) for pair in zip(
-        _fields(present), _fields(ahead), strict=True)))  # type: ignore[arg-type]
+        _fields(present), _fields(ahead), strict=True)))
 
 
 def _obstacles(contacts: Contacts, intrinsics: NDArray[np.float64], cameras: Sequence[Pose],

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,6 +136,15 @@ def mount_of_text(text: str) -> Pose:
         raise UserError(f'camera_pose {text!r}: must be six numbers, x y z in m and roll pitch '
                         'yaw in rad, such as "1.2 0 1.5 0 0.05 0"')
     return Pose(rotation_of_angles(*values[3:]) @ OPTICAL, np.array(values[:3]))
+
+
+def mounts_of_text(text: str, cameras: Sequence[str]) -> dict[str, Pose]:
+    """Return a `mount_of_text` of each camera, in their order and divided by semicolons."""
+    parts = text.split(';')
+    if len(parts) != len(cameras):
+        raise UserError(f'camera_pose {text!r}: has {len(parts)} poses for {len(cameras)} cameras '
+                        f'({", ".join(cameras)}); divide them by semicolons')
+    return dict(zip(cameras, (mount_of_text(part) for part in parts), strict=True))
 
 
 def _skew(vector: Vector) -> Vector:

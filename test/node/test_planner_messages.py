@@ -23,11 +23,19 @@ from deltaworld_ros.camera.intrinsics import read_camera, resize_matrix
 from deltaworld_ros.node import planner_messages
 from deltaworld_ros.node.clouds import cloud_message
 from deltaworld_ros.node.frame_result import FrameResult
+from deltaworld_ros.node.lead_frames import lead_transforms
 from deltaworld_ros.node.planner_messages import LEAD_POINT, OBSTACLE_POINT
 from deltaworld_ros.node.planner_scene import PlannerSettings, RobotState
 from deltaworld_ros.planning.occupancy import Grid
 from deltaworld_ros.planning.odometry import Ego
-from deltaworld_ros.planning.pose import IDENTITY, Twist, mount_of_text
+from deltaworld_ros.planning.pose import (
+    IDENTITY,
+    Pose,
+    Twist,
+    mount_of_text,
+    rotation_of_angles,
+    rotation_of_quaternion,
+)
 
 NOW = 12_000_000_000
 DRIVING = Ego(0, 'odom', IDENTITY, Twist(np.array([10.0, 0, 0]), np.zeros(3)))
@@ -78,6 +86,19 @@ def test_a_lead_has_the_frame_that_is_broadcast(result: FrameResult) -> None:
     result.robot = replace(ROBOT, lead_frames=True)
     assert [result.header_of(lead).frame_id for lead in range(4)] == [
         'front', 'front_lead_200ms', 'front_lead_400ms', 'front_lead_600ms']
+
+
+def test_frames_of_leads_are_where_the_camera_will_be(result: FrameResult) -> None:
+    """The robot is at (5, 2), turned left by 90 degrees, and drives 10 m/s."""
+    ego = Ego(0, 'odom', Pose(rotation_of_angles(0, 0, np.pi / 2), np.array([5.0, 2.0, 0])),
+              DRIVING.twist)
+    found = lead_transforms(result.header, ego, mount_of_text('1 0 1.5 0 0 0'), (0.2, 0.6))
+    assert [one.child_frame_id for one in found] == ['front_lead_200ms', 'front_lead_600ms']
+    assert found[1].header.frame_id == 'odom' and found[1].header.stamp.sec == 10
+    place, turn = found[1].transform.translation, found[1].transform.rotation
+    assert (place.x, place.y, place.z) == pytest.approx((5.0, 2.0 + 1.0 + 6.0, 1.5))
+    ahead = rotation_of_quaternion(turn.x, turn.y, turn.z, turn.w) @ [0, 0, 1]
+    np.testing.assert_allclose(ahead, [0, 1, 0], atol=1e-9)
 
 
 def test_obstacles_of_all_leads_in_the_frame_of_the_robot(result: FrameResult) -> None:

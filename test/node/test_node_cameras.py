@@ -1,0 +1,81 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several cameras in one node, over DDS: outputs of each, and one that stops."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy')
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from support.ros_session import Client, NodeProcess, own_domain, running, stamp_of_info
+
+pytestmark = pytest.mark.live
+NAMES = ('front', 'left')
+SLOW = 'images a second, limit 2'
+
+
+def test_each_camera_is_served_and_one_may_stop(tiny_bundle: Path, tmp_path: Path) -> None:
+    with running(tmp_path / 'log', bundle=tiny_bundle, autostart=True,
+                 cameras='"front left"') as client:
+        images = {name: client.node.create_publisher(
+            Image, f'{name}/image', qos_profile_sensor_data) for name in NAMES}
+        depths = {name: client.subscribe(Image, f'{name}/lead_400ms/depth') for name in NAMES}
+        infos = {name: client.subscribe(String, f'{name}/forecast_info') for name in NAMES}
+        statuses: dict[str, str] = {}
+        client.node.create_subscription(DiagnosticArray, '/diagnostics', lambda message: (
+            statuses.update({one.name: one.message for one in message.status})), 10)
+        client.wait(lambda: all(one.get_subscription_count() for one in images.values()), 'inputs')
+
+        def feed(names: tuple[str, ...]) -> None:
+            client.stamp += 200_000_000
+            for name in names:
+                images[name].publish(client.image(frame_id=f'{name}_camera'))
+            client.spin(lambda: all(answered(infos[name], client) for name in names), 2.0)
+
+        for _ in range(60):
+            feed(NAMES)
+            if all(depths.values()):
+                break
+        assert {name: messages[-1].header.frame_id for name, messages in depths.items()} == {
+            'front': 'front_camera', 'left': 'left_camera'}, client.process.log
+
+        # The left camera stops: the front goes on without a gap, and diagnostics name the left.
+        counts = {name: len(messages) for name, messages in depths.items()}
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and SLOW not in statuses.get('forecast: left', ''):
+            feed(('front',))
+        assert len(depths['front']) > counts['front'] + 3
+        assert SLOW in statuses['forecast: left'] and SLOW not in statuses['forecast: front']
+
+        # It comes back, and so do its forecasts.
+        depths['left'].clear()
+        for _ in range(60):
+            feed(NAMES)
+            if depths['left']:
+                break
+        assert depths['left'], client.process.log
+        assert not client.process.lines('Traceback')
+
+
+def answered(infos: list[Any], client: Client) -> bool:
+    return any(stamp_of_info(info) == client.stamp for info in infos)
+
+
+@pytest.mark.parametrize(('parameters', 'says'), [
+    ({'cameras': '"front front"'}, 'different names'),
+    ({'cameras': '"lead_1"'}, 'not with lead_'), ({'cameras': '"a/b"'}, 'letters'),
+    ({'cameras': '"a b"', 'camera_pose': '"0 0 1 0 0 0"'}, '1 poses for 2 cameras')])
+def test_names_that_cannot_be_are_one_line(
+        tiny_bundle: Path, tmp_path: Path, parameters: dict[str, str], says: str) -> None:
+    with own_domain() as domain:
+        process = NodeProcess(domain, tmp_path / 'log', bundle=tiny_bundle, **parameters)
+        assert process.process.wait(60) == 1
+    assert says in process.log and process.log.count('\n') == 1
