@@ -12,7 +12,7 @@ import numpy as np
 from deltaworld_ros.planning.governor import Rules, Scene, SpeedGovernor
 from deltaworld_ros.planning.risk import Braking, Trust
 from deltaworld_training.closed_loop.ego import BRAKING, EGO, curvature, drive, planned_speed
-from deltaworld_training.closed_loop.information import Observer
+from deltaworld_training.closed_loop.information import CAUTIOUS, Observer
 from deltaworld_training.closed_loop.measures import LONGEST, contact
 from deltaworld_training.closed_loop.scenarios import CALM, Scenario, trigger
 from deltaworld_training.data.photometric import apply_look, sample_look
@@ -29,6 +29,8 @@ RULES = Rules(
     braking=Braking(reaction=PERIOD + 0.1, deceleration=0.8 * BRAKING, standstill=1.5),
     half_width=1.2, front=2.2, level=0.2, acceleration=1.8, hold=0.2,
     trust=Trust(release=True, lead_deceleration=6.5))
+# The governor's default: a forecast adds to the caution that the present asks for.
+CAUTIOUS_RULES = dataclasses.replace(RULES, trust=Trust())
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ class Record:
 
 
 def run_episode(world: StreetWorld, beginning: State, scenario: Scenario, observer: Observer,
-                renderer: Renderer, kind: str, rules: Rules = RULES) -> Record:
+                renderer: Renderer, kind: str) -> Record:
     """Play a world from its beginning, with the observer's kind of information."""
     world.restore(beginning)
     generator = np.random.default_rng((world.seed, 3))
     look = sample_look(generator)
     start, first, initial = world.time, float(world.vehicles.s[EGO]), float(world.vehicles.v[EGO])
-    governor = SpeedGovernor(rules, initial)
+    governor = SpeedGovernor(CAUTIOUS_RULES if kind == CAUTIOUS else RULES, initial)
     onset: float | None = None
     shares, least, impact = [], LONGEST, None
     pending = scenario.name != CALM

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The five kinds of information that the governor is tried on, each as a scene of obstacles."""
+"""The kinds of information that the governor is tried on, each as a scene of obstacles."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ from deltaworld_training.closed_loop.ego import EGO, drive
 from deltaworld_training.street.renderer import Frame, Renderer
 from deltaworld_training.street.world import StreetWorld
 
-PRESENT, FLOW, FUSED, FUTURES, TRUTH = KINDS = (
-    'present', 'constant flow', 'fused forecast', 'K futures', 'true future')
+PRESENT, FLOW, FUSED, FUTURES, CAUTIOUS, TRUTH = KINDS = (
+    'present', 'constant flow', 'fused forecast', 'K futures', 'K futures, cautious',
+    'true future')
+_EACH_FUTURE = (FUTURES, CAUTIOUS)
 
 
 class Observer:
@@ -50,7 +52,8 @@ class Observer:
         previous, self._before = self._before, (world.time, rgb)
         if self._kind != TRUTH:
             self._forecaster.observe(rgb, round((world.time + 100) * 1e9))
-        if previous is None or (self._kind in (FUSED, FUTURES) and not self._forecaster.ready):
+        whole = self._forecaster.ready or self._kind not in (FUSED, *_EACH_FUTURE)
+        if previous is None or not whole:
             return None
         forecast = self._forecast(world, frame, rgb, previous)
         cameras = lead_cameras(mount(world), twist(world), forecast.leads)
@@ -65,10 +68,11 @@ class Observer:
         if self._kind == TRUTH:
             return self._true_future(world, frame)
         scale = depth_scale(self._manifest, frame.intrinsics)
-        if self._kind in (FUSED, FUTURES):
+        if self._kind in (FUSED, *_EACH_FUTURE):
+            each = self._kind in _EACH_FUTURE
             forecast = in_metres(
-                self._forecaster.forecast(futures=self._kind == FUTURES), self._manifest, scale)
-            return forecast if self._kind == FUTURES else _one_future(
+                self._forecaster.forecast(futures=each), self._manifest, scale)
+            return forecast if each else _one_future(
                 forecast, forecast.fused_labels, forecast.fused_depth, forecast.leads)
         present = in_metres(self._forecaster.present(), self._manifest, scale)
         if self._kind == PRESENT:
