@@ -118,6 +118,10 @@ def _heads(checkpoint: Checkpoint, size: int) -> int:
 
 
 def _backbone(checkpoint: Checkpoint) -> Sizes:
+    if 'blocks.0.attn.qkv.weight' in checkpoint.tensors:
+        raise UserError(f"{checkpoint.path}: has the names of torch.hub's files; take the Hugging "
+                        'Face file, such as model.safetensors of '
+                        'facebook/dinov3-vitb16-pretrain-lvd1689m')
     size = _shape(checkpoint, 'embeddings.cls_token', 3)[2]
     if 'layer.0.mlp.gate_proj.weight' in checkpoint.tensors:
         raise UserError(f'{checkpoint.path}: a DINOv3 with gated MLPs (S+, H+, 7B); supported are '

@@ -29,6 +29,13 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WEIGHT_FILES = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin')
 _PLAIN_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]*')
 _LARGEST_INDEX = 50_000_000
+# Keys under which training programs keep the tensors, beside other things.
+_WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'teacher')
+# What is often found in the place of weights, by its first bytes.
+_NO_WEIGHTS = {
+    b'version https://git-lfs': 'a pointer of git-lfs; fetch the file itself: git lfs pull',
+    b'<!DOCTYPE': 'a web page; download the file itself',
+    b'<html': 'a web page; download the file itself'}
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,9 @@ def read_checkpoint(path: Path, part: str) -> Checkpoint:
     """
     Read one part (see PARTS) from a released file, a folder that holds one, or one of training.
 
-    Taken off the names are the prefixes `network.`, `_orig_mod.` and `model.`, and `part.` where
-    a file of ours holds several parts. Raise `UserError` for what cannot be read safely.
+    Taken off the names are the prefixes `module.`, `network.`, `_orig_mod.` and `model.`, and
+    `part.` where a file of ours holds several parts. Raise `UserError` for what cannot be read
+    safely.
     """
     path = _weights_file(path)
     if path.suffix == '.safetensors':
@@ -81,7 +89,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def _released_name(name: str) -> str:
     name = name.replace('_orig_mod.', '')
-    for prefix in ('network.', 'model.'):
+    for prefix in ('module.', 'network.', 'model.'):
         name = name.removeprefix(prefix)
     return name
 
@@ -94,6 +102,14 @@ def _weights_file(path: Path) -> Path:
         raise UserError(f'{path}: the folder holds none of {", ".join(WEIGHT_FILES)}')
     if not path.is_file():
         raise UserError(f'{path}: no such file')
+    try:
+        with path.open('rb') as file:
+            start = file.read(100).lstrip()
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+    for mark, what in _NO_WEIGHTS.items():
+        if start[:len(mark)].lower() == mark.lower():
+            raise UserError(f'{path}: is {what}')
     return path
 
 
@@ -157,8 +173,9 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     # A crafted pickle can raise anything from the reader.
     except Exception as error:
         raise UserError(f'{path}: cannot be read: {_one_line(error)}') from None
-    if isinstance(content, Mapping) and 'state_dict' in content:
-        content = content['state_dict']
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in _WRAPPERS
+                        if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         raise UserError(f'{path}: must hold tensors by name, not a {type(content).__name__}')
     tensors = dict(content)

@@ -194,6 +194,31 @@ def test_sizes_in_the_metadata_are_not_trusted(tmp_path: Path, sizes: dict[str, 
         load_part(read_checkpoint(path, 'depth'))  # no sizes: they are inferred
 
 
+@pytest.mark.parametrize('key', ['state_dict', 'model', 'model_state_dict', 'teacher'])
+def test_tensors_under_a_key_and_of_parallel_training_are_found(tmp_path: Path, key: str) -> None:
+    state = {f'module.{name}': value for name, value in head_state().items()}
+    torch.save({key: state, 'epoch': 3, 'optimizer': {'lr': 1.0}}, tmp_path / 'head.pth')
+    module, _ = load_part(read_checkpoint(tmp_path / 'head.pth', 'segmentation'))
+    for name, value in head_state().items():
+        torch.testing.assert_close(module.state_dict()[name], value)
+
+
+@pytest.mark.parametrize('content, says', [
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'git lfs pull'),
+    (b'<!doctype html><html>', 'a web page'), (b'\n<html lang="en">', 'a web page')])
+@pytest.mark.parametrize('name', ['model.safetensors', 'head.pth'])
+def test_what_stands_in_for_weights_is_named(
+        tmp_path: Path, content: bytes, says: str, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert says in refusal(tmp_path / name)
+
+
+def test_files_of_torch_hub_have_a_remedy(tmp_path: Path) -> None:
+    torch.save({'cls_token': torch.zeros(1, 1, 64), 'blocks.0.attn.qkv.weight': torch.zeros(9, 3)},
+               tmp_path / 'dinov3.pth')
+    assert 'take the Hugging Face file' in refusal(tmp_path / 'dinov3.pth', 'backbone')
+
+
 def test_layers_in_the_metadata_cost_nothing(tmp_path: Path) -> None:
     sizes = {'kind': 'deltaworld', 'size': 64, 'heads': 1, 'layers': 10**9}
     save_file({'world.x': torch.zeros(1)}, tmp_path / 'world.safetensors',
