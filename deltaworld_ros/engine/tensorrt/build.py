@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,8 +64,9 @@ def plan_path(
         library: Any, bundle: Bundle, graph: str, capabilities: Sequence[str]) -> Path:
     """Give where the cache keeps an engine, under a key of all that it depends on."""
     key = plan_key({
-        # The types are in the graph: its hash stands for the precision too.
-        'graph': bundle.manifest.files[f'{graph}.onnx'], 'library': library_name(library),
+        # Types and weights are in the graph as it was read: its hash stands for them too.
+        'graph': hashlib.sha256(bundle.read(f'{graph}.onnx')).hexdigest(),
+        'library': library_name(library),
         'capabilities': list(capabilities), 'options': 'typed 2',
         'shapes': repr(input_ranges(graph, bundle.manifest))})
     return engine_folder() / f'{bundle.manifest.name}-{graph}-{key}.engine'
