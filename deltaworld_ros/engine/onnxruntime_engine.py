@@ -51,6 +51,7 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         # Idle threads of one graph must not take the cores from the graph that runs.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        self._options = options
         self._open = lambda model: onnxruntime.InferenceSession(
             model, options, providers=[provider])
         self._sessions = {graph: self._open(bundle.read(f'{graph}.onnx')) for graph in GRAPHS}
@@ -112,6 +113,8 @@ class OnnxRuntimeEngine:
 
     def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
         """See `Engine.prepare_leads`; fewer where the graphs would take too much memory."""
+        # An arena for each would keep what its largest run took; without, it is as fast.
+        self._options.enable_cpu_mem_arena = False
         whole, size = bundle.read('decode.onnx'), 0
         sessions = {}
         for decoding in lead_decodings(self._manifest.steps):
