@@ -37,7 +37,8 @@ def try_apart(bundle: Bundle, engine: str, threads: int, num_samples: int | None
     provider = CUDA if engine.endswith('cuda') else CPU
     if bundle.path.parent == BUNDLES_FOLDER or provider not in available_providers():
         return
-    settings = [engine, threads, num_samples, num_futures, single_leads]
+    settings: list[str | int | bool | None] = [
+        engine, threads, num_samples, num_futures, single_leads]
     remembered = cache_folder('trials') / _key(bundle, settings)
     with contextlib.suppress(OSError, AlteredFile):
         if kept(remembered) == _NOTHING_TO_SAY:
