@@ -112,7 +112,7 @@ def main() -> None:
     scale = depth_scale(m, seen)
     to_map = resize_matrix(m.map_width / m.image_width, m.map_height / m.image_height) @ seen
     below = (np.arange(m.map_height) - to_map[1, 2]) / to_map[1, 1]
-    forecaster = Forecaster(load_engine(bundle, threads=1), m)
+    forecaster = Forecaster(load_engine(bundle, threads=1, single_leads=True), m)
     depths, heights = [], []
     for number, picture in enumerate(pictures):
         forecaster.observe(fit.apply(picture), number * m.stride)

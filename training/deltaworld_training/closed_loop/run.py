@@ -46,7 +46,7 @@ def run_closed_loop(bundle_name: str, folder: Path, episodes: int, first_seed: i
     _check_bundle(folder / 'bundle.json', bundle.manifest.files)
     done = _read(path)
     manifest = bundle.manifest
-    engine = load_engine(bundle)
+    engine = load_engine(bundle, single_leads=True)   # some drives need the present alone
     renderer = Renderer(manifest.image_width, manifest.image_height)
     seed = first_seed
     records: list[Record] = []
