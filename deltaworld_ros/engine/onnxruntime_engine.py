@@ -52,8 +52,10 @@ class OnnxRuntimeEngine:
         # Idle threads of one graph must not take the cores from the graph that runs.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         self._options = options
+        # A graph that fails on the CPU would be tried there again, with a banner on the output.
+        retry: dict[str, int] = {'enable_fallback': 0} if provider == CPU else {}
         self._open = lambda model: onnxruntime.InferenceSession(
-            model, options, providers=[provider])
+            model, options, providers=[provider], **retry)
         self._sessions = {graph: self._open(bundle.read(f'{graph}.onnx')) for graph in GRAPHS}
         self._lead_sessions: dict[LeadDecoding, Any] = {}
         # Where CUDA's libraries do not load, ONNX Runtime quietly runs on the CPU instead.

@@ -13,11 +13,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.load import BUNDLES_FOLDER
@@ -29,6 +29,17 @@ from deltaworld_ros.engine.private_folder import AlteredFile, cache_folder, keep
 # A node whose golden frames take longer is of no use.
 MAX_SECONDS = 300.0
 _NOTHING_TO_SAY = b'tried'
+# It ends with its node, however that ends (PR_SET_PDEATHSIG of Linux), and with the terminal's
+# Ctrl-C. Before anything is imported, which takes a second.
+_PROGRAM = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+from deltaworld_ros.engine.trial import run_trial
+run_trial(*sys.argv[2:])
+"""
 
 
 def try_apart(bundle: Bundle, engine: str, threads: int, num_samples: int | None,
@@ -45,7 +56,7 @@ def try_apart(bundle: Bundle, engine: str, threads: int, num_samples: int | None
             return
     log(f'engine {engine}: trying the bundle {bundle.manifest.name!r}, which is new here, in a '
         'process of its own')
-    command = [sys.executable, '-m', 'deltaworld_ros.engine.trial', str(bundle.path.resolve()),
+    command = [sys.executable, '-c', _PROGRAM, str(os.getpid()), str(bundle.path.resolve()),
                json.dumps(settings)]
     try:
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -54,6 +65,8 @@ def try_apart(bundle: Bundle, engine: str, threads: int, num_samples: int | None
     except subprocess.TimeoutExpired:
         raise EngineUnavailable(
             f'its graphs did not compute the golden frames within {MAX_SECONDS:g} s') from None
+    if code in (-signal.SIGINT, -signal.SIGTERM):   # the node is interrupted too
+        return
     if code < 0:
         raise EngineUnavailable(
             f'its graphs end the process that computes them ({signal.Signals(-code).name})')
@@ -67,22 +80,17 @@ def _key(bundle: Bundle, settings: list[str | int | bool | None]) -> str:
     """Return the name of a trial: other files or settings, or another runtime, are another one."""
     import onnxruntime
 
-    # The hashes stand for the files: the process reads them anew and compares them too.
+    # The hashes stand for the files.
     text = json.dumps([bundle.manifest.files, settings, onnxruntime.__version__, 1])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _try(folder: Path, settings: str) -> None:
+def run_trial(folder: str, settings: str) -> None:
+    """Do once what a node will do; this is the process of its own."""
     from deltaworld_ros.engine.select import start_engine
 
-    # The terminal's Ctrl-C is for the node, which waits for this.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     engine, threads, num_samples, num_futures, single_leads = json.loads(settings)
     bundle = load_bundle(folder)
     started = start_engine(engine, bundle, threads, lambda line: None)
     leads = started.prepare_leads(bundle) if single_leads else []
     check_parity(started, bundle, num_samples=num_samples, num_futures=num_futures, leads=leads)
-
-
-if __name__ == '__main__':
-    _try(Path(sys.argv[1]), sys.argv[2])

@@ -296,7 +296,8 @@ def test_provider_that_does_not_start_is_one_reason(
     session = onnxruntime.InferenceSession
     monkeypatch.setattr(
         onnxruntime, 'InferenceSession',
-        lambda path, options, providers: session(path, options, ['CPUExecutionProvider']))
+        lambda path, options, providers, **_: session(
+            path, options, ['CPUExecutionProvider']))
     with pytest.raises(EngineUnavailable, match='could not start CUDAExecutionProvider'):
         OnnxRuntimeEngine(bundle, provider=CUDA)
 
@@ -340,3 +341,18 @@ def test_runtime_imports_no_torch_and_no_rclpy() -> None:
     code = ('import sys, deltaworld_ros.engine, deltaworld_ros.forecast, deltaworld_ros.bundle; '
             'sys.exit(any(name in sys.modules for name in ("torch", "rclpy")))')
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+def test_graph_whose_names_are_no_text_is_one_reason(
+        tiny_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing else is printed: ONNX Runtime's second attempt would come with a banner."""
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+    content = (folder / 'rollout.onnx').read_bytes()
+    assert b'noise_projection' in content
+    (folder / 'rollout.onnx').write_bytes(
+        content.replace(b'noise_projection_half', b'noise_projection_hal\xff', 1))
+    write_manifest(folder, load_bundle(tiny_bundle).manifest)
+    with pytest.raises(UserError) as caught:
+        load_engine(load_bundle(folder), 'onnxruntime-cpu', threads=1)
+    assert '\n' not in str(caught.value)
+    assert 'EP Error' not in ''.join(capfd.readouterr())

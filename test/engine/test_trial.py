@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,21 @@ def changed(source: Path, folder: Path, graph: str, edit: Any) -> Bundle:
     return load_bundle(folder)
 
 
+def slow(model: onnx.ModelProto) -> None:
+    """Multiply a large matrix with itself again and again, on the way to an output."""
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([4000, 4000]), 'sizes'))
+    graph.node.append(helper.make_node('ConstantOfShape', ['sizes'], ['m0']))
+    for number in range(200):
+        graph.node.append(helper.make_node(
+            'MatMul', [f'm{number}', f'm{number}'], [f'm{number + 1}']))
+    graph.node.append(helper.make_node('ReduceMax', ['m200'], ['most'], keepdims=0))
+    name = graph.output[0].name
+    node = next(node for node in graph.node if name in node.output)
+    node.output[list(node.output).index(name)] = 'before'
+    graph.node.append(helper.make_node('Add', ['before', 'most'], [name]))
+
+
 def load(bundle: Bundle, lines: list[str]) -> None:
     load_engine(bundle, 'onnxruntime-cpu', 1, lines.append, apart_first=True).close()
 
@@ -55,23 +72,42 @@ def test_graph_that_aborts_its_process_is_one_reason(tiny_bundle: Path, tmp_path
 
 def test_graph_that_takes_too_long_is_one_reason(
         tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(model: onnx.ModelProto) -> None:
-        """Multiply a large matrix with itself again and again."""
-        graph = model.graph
-        graph.initializer.append(numpy_helper.from_array(np.array([4000, 4000]), 'sizes'))
-        graph.node.append(helper.make_node('ConstantOfShape', ['sizes'], ['m0']))
-        for number in range(200):
-            graph.node.append(helper.make_node(
-                'MatMul', [f'm{number}', f'm{number}'], [f'm{number + 1}']))
-        graph.node.append(helper.make_node('ReduceMax', ['m200'], ['most'], keepdims=0))
-        name = graph.output[0].name
-        node = next(node for node in graph.node if name in node.output)
-        node.output[list(node.output).index(name)] = 'before'
-        graph.node.append(helper.make_node('Add', ['before', 'most'], [name]))
     bundle = changed(tiny_bundle, tmp_path / 'bundle', 'rollout', slow)
     monkeypatch.setattr('deltaworld_ros.engine.trial.MAX_SECONDS', 8.0)
     with pytest.raises(UserError, match='did not compute the golden frames within 8 s'):
         load(bundle, [])
+
+
+def test_trial_ends_with_its_node(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Also where the node is killed: a graph that never ends must not stay behind."""
+    bundle = changed(tiny_bundle, tmp_path / 'bundle', 'rollout', slow)
+    program = ('import sys\n'
+               'from deltaworld_ros.bundle import load_bundle\n'
+               'from deltaworld_ros.engine import load_engine\n'
+               'load_engine(load_bundle(sys.argv[1]), "onnxruntime-cpu", 1, apart_first=True)\n')
+    node = subprocess.Popen([sys.executable, '-c', program, str(bundle.path)])
+
+    def trials() -> list[Path]:
+        return [folder for folder in Path('/proc').glob('[0-9]*')
+                if str(bundle.path).encode() in _command(folder)
+                and b'import run_trial' in _command(folder)]
+    deadline = time.monotonic() + 60
+    while not trials() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(trials()) == 1
+    node.kill()
+    node.wait()
+    deadline = time.monotonic() + 20
+    while trials() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert trials() == []
+
+
+def _command(folder: Path) -> bytes:
+    try:
+        return (folder / 'cmdline').read_bytes()
+    except OSError:
+        return b''
 
 
 def test_sound_bundle_is_tried_once(tiny_bundle: Path, cache: Path) -> None:

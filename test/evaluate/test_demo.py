@@ -141,7 +141,9 @@ def test_a_node_that_dies_is_told_with_its_last_words(tiny_bundle: Path, tmp_pat
 def test_a_node_that_cannot_start_is_told_at_once(tmp_path: Path):
     bundle = write_tiny_bundle(tmp_path / 'bundle')
     manifest = load_bundle(bundle).manifest
-    (bundle / 'decode.onnx').write_bytes(b'no graph')
+    with np.load(bundle / 'golden.npz') as archive:
+        golden = dict(archive)
+    np.savez(bundle / 'golden.npz', **{**golden, 'features': -golden['features']})
     write_manifest(bundle, manifest)
     bag = write_drive(tmp_path / 'drive', fading_frames(manifest, 10), interval=0.1)
     process, mark = start_demo('--bag', str(bag), '--bundle', str(bundle), '--output',
