@@ -21,7 +21,7 @@ from deltaworld_ros.bags.decompression import (
     decompress,
     decompress_file,
 )
-from deltaworld_ros.bags.storage import Losses, Message, Storage, Topic
+from deltaworld_ros.bags.storage import Message, Storage, Topic
 from deltaworld_ros.errors import UserError
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -48,7 +48,7 @@ class BagReader:
     def __init__(self, path: Path) -> None:
         """Open a bag; raise `UserError` where nothing of it can be read."""
         self.path = path
-        self._folder_losses = Losses('try `ros2 bag reindex` on the folder')
+        self._folder_notes: list[str] = []
         self._stack = contextlib.ExitStack()
         self._storages: list[Storage] = []
         try:
@@ -74,8 +74,9 @@ class BagReader:
     @property
     def losses(self) -> str:
         """Return what could not be read so far and what helps, in one line; '' for nothing."""
-        every = (self._folder_losses, *(one.losses for one in self._storages))
-        return '; '.join(filter(None, (one.summary() for one in every)))
+        folder = [*self._folder_notes, 'try `ros2 bag reindex`'] if self._folder_notes else []
+        return '; '.join(filter(None, (
+            *folder, *(one.losses.summary() for one in self._storages))))
 
     def close(self) -> None:
         """Close the bag."""
@@ -127,8 +128,7 @@ class BagReader:
         if not self._storages:
             raise UserError(problems[0] if problems else f'{self.path}: {_KINDS}: the folder has '
                             f'neither of {", ".join(_ENDINGS)}')
-        for problem in problems:
-            self._folder_losses.add(problem, problem)
+        self._folder_notes += problems
 
     def _files_of_folder(self) -> list[Path]:
         """Return the files that metadata.yaml lists, or all that there are without it."""
@@ -142,15 +142,17 @@ class BagReader:
         # YAML makes of damaged text whatever it can.
         except Exception as error:
             if found:
-                reason = ' '.join(str(error).split())[:100] or type(error).__name__
-                self._folder_losses.add('metadata', f'metadata.yaml is not usable: {reason}')
+                reason = error.strerror if isinstance(error, OSError) else error
+                self._folder_notes.append(
+                    'without a usable metadata.yaml every file of the folder is read '
+                    f'({" ".join(str(reason).split())[:100]})')
             return found
         files = []
         for name in names:
             if name and (self.path / name).is_file():
                 files.append(self.path / name)
             else:
-                self._folder_losses.add(name, f'{name} is missing')
+                self._folder_notes.append(f'{name[:100]} is missing')
         return files or found
 
     def _open_file(self, file: Path) -> Storage:
@@ -172,7 +174,7 @@ class BagReader:
         problem = decompress_file(file, target, free // 2)
         storage = self._open_file(target)
         if problem:
-            self._folder_losses.add(file, problem)
+            self._folder_notes.append(problem)
         return storage
 
 

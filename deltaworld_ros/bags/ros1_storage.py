@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
+import itertools
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from rosbags.rosbag1 import Reader
 from rosbags.rosbag1.reader import Header, RecordType, read_bytes, read_uint32
@@ -55,15 +58,22 @@ class Ros1Storage:
         used = {one.id: known[one.topic, one.msgtype] for one in self._reader.connections
                 if one.topic in topics}
         # The reader's own loop ends for good at the first damaged message.
-        indexes = [[(entry.time, entry.chunk_pos, entry.offset, number) for entry
-                    in self._reader.indexes[number]] for number in used]
+        indexes = [self._entries(number, start, stop) for number in used]
         for time, position, offset, number in heapq.merge(*indexes):
-            if (start is not None and time < start) or (stop is not None and time >= stop):
-                continue
             try:
                 yield Message(used[number], time, self._read(position, offset))
             except Exception as error:
                 self.losses.add((position, offset), f'at byte {position}: {error}')
+
+    def _entries(self, number: int, start: int | None, stop: int | None,
+                 ) -> Iterator[tuple[int, int, int, int]]:
+        """Yield log time, chunk, place in it and connection of a connection's messages."""
+        index = self._reader.indexes[number]
+        first = 0 if start is None else bisect.bisect_left(index, start, key=_time_of)
+        for entry in itertools.islice(index, first, None):
+            if stop is not None and entry.time >= stop:
+                return
+            yield entry.time, entry.chunk_pos, entry.offset, number
 
     def _read(self, position: int, offset: int) -> bytes:
         chunk = BytesIO(self._unpacked(position))
@@ -87,3 +97,7 @@ class Ros1Storage:
             data = read_bytes(file, found.datasize)
             self._chunk = position, decompress(data, kind_of(data))
         return self._chunk[1]
+
+
+def _time_of(entry: Any) -> int:
+    return int(entry.time)

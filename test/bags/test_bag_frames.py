@@ -121,6 +121,17 @@ def test_a_depth_camera_is_no_second_camera(tmp_path: Path):
         assert bag.topics['image'] == '/rgbd/color'
 
 
+def test_a_camera_of_more_than_8_bits_is_found_where_it_is_the_only_one(tmp_path: Path):
+    values = np.full((12, 20), 4000, np.uint16)
+    path = write_bag(tmp_path / 'bag', [
+        ('/ir/depth', START, image_message(START, values, '16UC1')),
+        ('/ir/image', START, image_message(START, values, 'mono16'))])
+    with BagFrames(path) as bag:
+        assert bag.topics['image'] == '/ir/image'
+        assert next(iter(bag)).image.max() == 250
+        assert 'they use 12' in bag.note
+
+
 def test_several_cameras_need_a_choice(tmp_path: Path):
     path = write_bag(tmp_path / 'bag', [
         ('/left/image', START, image_message(START, FRAMES[0])),

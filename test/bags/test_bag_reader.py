@@ -261,8 +261,8 @@ def test_topics_without_messages_are_no_choice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('content', 'said'), [
-    (None, 'metadata.yaml is not usable'), ('', 'metadata.yaml is not usable'),
-    ('rosbag2_bagfile_information: [1', 'metadata.yaml is not usable'),
+    (None, 'every file of the folder is read (No such file'), ('', 'without a usable metadata.y'),
+    ('rosbag2_bagfile_information: [1', 'without a usable metadata.yaml'),
 ])
 def test_a_folder_whose_metadata_is_gone(tmp_path: Path, content: str | None, said: str) -> None:
     path = write(tmp_path / 'bag', frames=3)

@@ -11,13 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from support import large_images
-from support.ros_session import ROOT, Client, own_domain, running
+from support.ros_session import ROOT, STRIDE_NS, Client, own_domain, running
 
 pytestmark = pytest.mark.live
 
@@ -142,3 +143,24 @@ def test_an_interrupt_at_start_is_orderly(
     output = process.communicate(timeout=60)[0]
     # Before Python itself has started, a signal ends it as any program.
     assert process.returncode in (0, -number) and 'Traceback' not in output
+
+
+def test_wide_values_are_told_once_and_large_images_are_refused(
+        tiny_bundle: Path, tmp_path: Path) -> None:
+    with running(tmp_path / 'log', bundle=tiny_bundle, autostart=True,
+                 max_image_pixels=160 * 120) as client:
+
+        def wide() -> Image:
+            pixels = np.full((120, 160), 4000, np.uint16)
+            return Image(header=client.header(), width=160, height=120, encoding='mono16',
+                         step=320, data=pixels.tobytes())
+
+        client.connect(wide)
+        for _ in range(3):
+            client.stamp += STRIDE_NS
+            client.send(wide())
+        assert len(client.process.lines('16 bits a channel, of which they use 12')) == 1
+        client.stamp += STRIDE_NS
+        client.images.publish(client.image(width=161))
+        client.wait(lambda: client.process.lines('161x120 pixels is too large; at most 19200'),
+                    'the refusal')
