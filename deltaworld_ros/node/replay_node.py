@@ -33,6 +33,8 @@ from deltaworld_ros.node.throttled_log import in_one_line
 _TYPES: dict[str, Any] = {IMAGE: Image, COMPRESSED: CompressedImage, CAMERA_INFO: CameraInfo}
 _QUEUE = QoSProfile(depth=10)
 _CLOCK_PERIOD = 0.01
+# Longer ones (ns) are left out: a damaged log time must not keep a replay waiting for years.
+_LONGEST_PAUSE = 3_600_000_000_000
 # A subscriber that this side has found needs a moment to find this side.
 _SETTLE = 0.5
 
@@ -110,6 +112,8 @@ class ReplayNode(Node):
         for message in self._bag:
             if last is None:
                 self._begin(message)
+            elif message.time - last > _LONGEST_PAUSE:
+                self._started -= (message.time - last) / 1e9 / self._options.rate
             last = message.time
             self._sleep_until(last)
             if not rclpy.ok():
@@ -151,7 +155,7 @@ class ReplayNode(Node):
 
     def _mean_interval(self, last_time: int) -> int:
         images = max(1, self._bag.count // len(self._bag.topics) - 1)
-        return (last_time - self._first_time) // images
+        return min((last_time - self._first_time) // images, 1_000_000_000)
 
     def _images(self) -> list[tuple[Publisher, str]]:
         return [(self._publishers_by_topic[topic], kind)

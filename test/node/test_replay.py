@@ -224,6 +224,16 @@ def test_stamps_before_1970_and_after_2038(stamp: int):
     assert ros_time(stamp) == divmod(found, 10**9)
 
 
+def test_a_pause_of_years_is_left_out(listener: Listener, tmp_path: Path):
+    from support.bags import image_message, write_bag
+    bag = write_bag(tmp_path / 'bag', [
+        ('/camera/image', time, image_message(START + number, FRAMES[number]))
+        for number, time in enumerate((0, START, START + 100_000_000, 2 * START))])
+    images = listener.subscribe(Image, '/camera/image')
+    assert listener.spin_while(listener.replay(str(bag), '--wait', '20')) == 0
+    assert [stamp_of(message) - START for _, message in images] == [0, 1, 2, 3]
+
+
 def test_only_one_camera_of_a_bag(tmp_path: Path):
     from support.bags import camera_info_message, image_message, write_bag
     bag = write_bag(tmp_path / 'bag', [
