@@ -68,8 +68,10 @@ class BagReader:
     @property
     def duration(self) -> float:
         """Return the seconds between the first and the last message."""
-        return (max(one.end for one in self._storages)
-                - min(one.start for one in self._storages)) / 1e9
+        used = [one for one in self._storages if one.end]
+        if not used:
+            return 0.0
+        return (max(one.end for one in used) - min(one.start for one in used)) / 1e9
 
     @property
     def losses(self) -> str:

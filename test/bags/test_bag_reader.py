@@ -274,6 +274,15 @@ def test_a_folder_whose_metadata_is_gone(tmp_path: Path, content: str | None, sa
     assert found == [0, 1, 2] and said in losses and '`ros2 bag reindex`' in losses
 
 
+def test_the_duration_of_a_bag_with_an_empty_file(tmp_path: Path) -> None:
+    path = write(tmp_path / 'bag', frames=3)
+    shutil.copy(file_of(write(tmp_path / 'none', frames=0)), path / 'none.mcap')
+    change_metadata(path, lambda info: info['relative_file_paths'].append('none.mcap'))
+    reader = BagReader(path)
+    assert reader.duration == pytest.approx(0.2)
+    reader.close()
+
+
 def test_a_split_bag_in_the_wrong_order_and_with_a_file_missing(tmp_path: Path) -> None:
     path = write(tmp_path / 'bag', frames=3)
     before = write(tmp_path / 'before', frames=1)
