@@ -136,6 +136,7 @@ def _try_all(case: Case, numbers: range, seed: int, seconds: int, megabytes: int
     outcome = Outcome()
     before = _peak()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)   # pytest-timeout has a handler of its own
     # libpng and libjpeg complain of every image.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for tried, number in enumerate(numbers):
