@@ -235,7 +235,9 @@ class BagFrames:
         if len(colour) == 1:
             return next(iter(colour.values()))
         if not colour:
-            raise UserError(f'{self.path}: no colour images; its topics are {self._every_topic()}')
+            lost = f'; {self.losses}' if self.losses else ''
+            raise UserError(
+                f'{self.path}: no colour images; its topics are {self._every_topic()}{lost}')
         raise UserError(
             f'{self.path}: several cameras, choose one with --image: {", ".join(sorted(colour))}')
 

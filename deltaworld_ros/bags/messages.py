@@ -53,8 +53,9 @@ class CameraMessages:
         self.topics = {used.topic: used.msgtype for used in self._used}
         self.count = sum(used.msgcount for used in self._used)
         if not self.count:
+            lost = f'; {self._reader.losses}' if self._reader.losses else ''
             self._reader.close()
-            raise UserError(f'{path}: no images and no camera_info to replay')
+            raise UserError(f'{path}: no images and no camera_info to replay{lost}')
 
     @property
     def losses(self) -> str:

@@ -125,6 +125,14 @@ def write_without_chunks(path: Path) -> Path:
     return path
 
 
+def test_a_file_of_which_nothing_is_left_names_the_remedy(tmp_path: Path) -> None:
+    file = file_of(write(tmp_path / 'bag', frames=3))
+    file.write_bytes(file.read_bytes()[:1000])
+    for read in (BagFrames, CameraMessages):
+        with pytest.raises(UserError, match=r'the end of the file\); try `mcap recover bag'):
+            read(file)
+
+
 def test_an_mcap_file_without_summary_and_chunks(tmp_path: Path) -> None:
     assert numbers(write_without_chunks(tmp_path / 'bag')) == (list(range(40)), '')
 
