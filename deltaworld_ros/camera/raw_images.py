@@ -59,13 +59,11 @@ def decode_raw(message: Any, needed: tuple[int, int] | None, bit_depth: BitDepth
     if width == 0 or height == 0:
         raise UserError(f'image size {width}x{height} is empty')
     if message.encoding in _PLANES:
-        if width * height > max_pixels:
-            raise _too_large(width, height, max_pixels)
+        check_size(width, height, max_pixels)
         return _decode_planes(message, width, height)
     channel_bytes, channels, conversion = _PACKED[message.encoding]
     rows = _rows(message, height, width * channels * channel_bytes)
-    if width * height > max_pixels:
-        raise _too_large(width, height, max_pixels)
+    check_size(width, height, max_pixels)
     if channel_bytes == 2:
         order = '>' if message.is_bigendian else '<'
         rows = bit_depth.reduce(np.ascontiguousarray(rows).view(f'{order}u2'))
@@ -83,9 +81,11 @@ def decode_raw(message: Any, needed: tuple[int, int] | None, bit_depth: BitDepth
     return np.asarray(rgb, np.uint8)
 
 
-def _too_large(width: int, height: int, max_pixels: int) -> UserError:
-    return UserError(f'image of {width}x{height} pixels is too large; at most {max_pixels} pixels '
-                     'are accepted (max_image_pixels)')
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise `UserError` for an image of more pixels than are accepted."""
+    if width * height > max_pixels:
+        raise UserError(f'image of {width}x{height} pixels is too large; at most {max_pixels} '
+                        'pixels are accepted (max_image_pixels)')
 
 
 def _rows(message: Any, height: int, row: int) -> NDArray[Any]:

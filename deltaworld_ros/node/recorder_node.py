@@ -27,11 +27,11 @@ from std_msgs.msg import String
 from deltaworld_ros.bags.frames import stamp_of
 from deltaworld_ros.bags.maps import decode_map
 from deltaworld_ros.bundle.whole_file import write_whole
-from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS, save_moments
 from deltaworld_ros.evaluate.published import Published, score_published
+from deltaworld_ros.node.image_decoding import decode_image
 
 _MAPS = ('segmentation', 'depth', 'confidence', 'futures/segmentation', 'futures/depth')
 # Maps are kept at about this width: a whole drive must fit into memory.
