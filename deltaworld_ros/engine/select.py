@@ -32,13 +32,28 @@ def _torch(bundle: Bundle, threads: int, log: Log) -> Engine:
     return TorchEngine(bundle, threads)
 
 
-# In the order in which `auto` tries them: bundle, number of threads and log in, engine out.
+def _torch2trt(bundle: Bundle, half: bool, log: Log) -> Engine:
+    try:
+        from deltaworld_ros.engine.torch2trt_engine import Torch2TrtEngine
+    except ImportError as error:
+        raise EngineUnavailable(
+            f'the Python package {error.name} is not installed (pip install '
+            '"deltaworld_ros[export]")') from None
+    return Torch2TrtEngine(bundle, half, log)
+
+
+# In the order in which `auto` and families try them: bundle, number of threads and log in, engine
+# out.
 ENGINES: dict[str, Callable[[Bundle, int, Log], Engine]] = {
     'tensorrt': lambda bundle, threads, log: TensorRTEngine(bundle, log),
     'onnxruntime-cuda': lambda bundle, threads, log: OnnxRuntimeEngine(bundle, threads, CUDA),
     'onnxruntime-cpu': lambda bundle, threads, log: OnnxRuntimeEngine(bundle, threads, CPU),
     'torch': _torch,
+    'torch2trt-fp16': lambda bundle, threads, log: _torch2trt(bundle, True, log),
+    'torch2trt-fp32': lambda bundle, threads, log: _torch2trt(bundle, False, log),
 }
+# It builds anew at each start and leaves the types to TensorRT: only who asks for it gets it.
+NOT_AUTOMATIC = ('torch2trt',)
 
 
 def start_engine(name: str, bundle: Bundle, threads: int, log: Log) -> Engine:
@@ -78,7 +93,8 @@ def load_engine(
         raise UserError(f'threads {threads}: must be 0 (automatic) or more')
     reasons = []
     for name in ENGINES:
-        if engine not in ('auto', name, name.partition('-')[0]):
+        family = name.partition('-')[0]
+        if engine not in (name, family) and (engine != 'auto' or family in NOT_AUTOMATIC):
             continue
         candidate: Engine | None = None
         try:

@@ -9,9 +9,9 @@ operator by operator, so that any bundle runs without the code or the checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -21,7 +21,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from deltaworld_ros.bundle import Bundle
-from deltaworld_ros.bundle.manifest import GRAPHS
+from deltaworld_ros.bundle.manifest import GRAPHS, Manifest
 from deltaworld_ros.engine.interface import EngineUnavailable, Features, LeadDecoding
 from deltaworld_ros.engine.onnx_operators import OPERATORS, Operator
 
@@ -35,6 +35,14 @@ class Step:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     last_used: tuple[str, ...] = ()
+
+
+class Graph(Protocol):
+    """One graph of a bundle, run on tensors with their batch axis."""
+
+    def run(self, outputs: Sequence[str], **inputs: Tensor) -> list[Tensor]:
+        """Compute the outputs asked for."""
+        ...
 
 
 class TorchGraph:
@@ -95,19 +103,16 @@ class TorchGraph:
         return plan[::-1]
 
 
-class TorchEngine:
-    """The graphs of a bundle in torch; features stay on the device as tensors."""
+class TensorEngine:
+    """Graphs that take and give torch's tensors; features stay on the device as tensors."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        if threads > 0:
-            torch.set_num_threads(threads)  # of the whole process: torch has no other setting
-        self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        self.name = f'torch ({self._device})'
-        self._graphs = {
-            name: TorchGraph(file, bundle.read(file), self._device)
-            for name, file in ((name, f'{name}.onnx') for name in GRAPHS)}
-        m = bundle.manifest
-        self._no_features = torch.zeros(1, m.num_patches, m.feature_size, device=self._device)
+    def __init__(self, name: str, graphs: Mapping[str, Graph], manifest: Manifest,
+                 device: torch.device) -> None:
+        self.name = name
+        self._graphs = dict(graphs)
+        self._device = device
+        self._no_features = torch.zeros(
+            1, manifest.num_patches, manifest.feature_size, device=device)
 
     def observe(
             self, image: NDArray[np.uint8], previous: Features | None,
@@ -157,6 +162,19 @@ class TorchEngine:
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.tensor(np.ascontiguousarray(array), device=self._device)[None]
+
+
+class TorchEngine(TensorEngine):
+    """The graphs of a bundle, executed in torch."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        if threads > 0:
+            torch.set_num_threads(threads)  # of the whole process: torch has no other setting
+        device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        graphs = {
+            name: TorchGraph(file, bundle.read(file), device)
+            for name, file in ((name, f'{name}.onnx') for name in GRAPHS)}
+        super().__init__(f'torch ({device})', graphs, bundle.manifest, device)
 
 
 def _constant(values: NDArray[Any]) -> Tensor:
