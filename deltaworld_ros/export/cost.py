@@ -23,6 +23,7 @@ from deltaworld_ros.bundle.yaml_file import read_yaml
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.dinov3 import PATCH, DinoV3
+from deltaworld_ros.model.foresight import ForesightWorld, window_table
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.spatial_world import SpatialWorld, axial_table
@@ -160,8 +161,8 @@ class Cost:
 
 def forecast_cost(
     backbone: nn.Module, tokenizer: GridDeltaTok | CompactDeltaTok | None,
-    world: DeltaWorld | SpatialWorld, image: tuple[int, int], context: int, steps: int,
-    samples: int, crops: int = 1,
+    world: DeltaWorld | SpatialWorld | ForesightWorld, image: tuple[int, int], context: int,
+    steps: int, samples: int, crops: int = 1,
 ) -> Cost:
     """
     Count a forecast with these networks on images of (height, width) pixels.
@@ -180,6 +181,12 @@ def forecast_cost(
         decoder = count(lambda: tokenizer.decode(token, features))
 
     def step(length: int) -> Work:
+        if isinstance(world, ForesightWorld):
+            frame = features if tokenizer is None else token[:, None]
+            known = frame[:, None].expand(-1, world.frames - 1, -1, -1)
+            times = torch.zeros(1, world.frames, dtype=torch.float64, device=device)
+            table = tuple(part.to(device) for part in window_table(times))
+            return count(lambda: world(known, table))
         query = torch.zeros(1, 1, world.noise_size, device=device)
         times = torch.zeros(1, length + 1, dtype=torch.float64, device=device)
         if isinstance(world, SpatialWorld):

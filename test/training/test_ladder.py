@@ -104,7 +104,7 @@ def test_report_shows_the_numbers_of_the_run(folder: Path, result: dict) -> None
         best = result['rows'][row.key][0]['forecast']['mid']['best']['miou']
         [line] = [line for line in text.splitlines() if line.startswith(f'| {row.title} | 0 ')]
         assert f'{best:.3f}' in line
-    assert len(verdicts(result)) == 9
+    assert len(verdicts(result)) == 10
     for name in ('ladder.png', 'scaling.png'):
         with Image.open(folder / 'report' / name) as picture:
             assert np.asarray(picture.convert('L')).std() > 10.0

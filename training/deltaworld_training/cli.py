@@ -13,18 +13,27 @@ from deltaworld_training.commands.closed_loop import closed_loop
 from deltaworld_training.commands.diversity import diversity
 from deltaworld_training.commands.finetune import finetune
 from deltaworld_training.commands.ladder import ladder
+from deltaworld_training.commands.layers import layers
 from deltaworld_training.commands.shards import shards
-from deltaworld_training.commands.stages import dino_world, heads, joint, predictor, tokenizer
+from deltaworld_training.commands.stages import (
+    dino_world,
+    foresight,
+    heads,
+    joint,
+    painter,
+    predictor,
+    tokenizer,
+)
 from deltaworld_training.commands.world import world
 
 app = typer.Typer(no_args_is_help=True, help='Train the networks of a bundle, offline.')
 # Options that Typer does not know go to Lightning's command line as they are.
 FORWARDED = {'allow_extra_args': True, 'ignore_unknown_options': True}
 
-for command in (benchmark, bundle, features, finetune, world, shards, diversity, ladder,
+for command in (benchmark, bundle, features, finetune, world, shards, layers, diversity, ladder,
                 closed_loop):
     app.command()(command)
-for stage in (tokenizer, joint, predictor, dino_world, heads):
+for stage in (tokenizer, joint, predictor, dino_world, foresight, heads, painter):
     app.command(context_settings=FORWARDED)(stage)
 
 

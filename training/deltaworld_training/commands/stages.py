@@ -63,6 +63,18 @@ def dino_world(
     _train('dino-world', context.args, output, recipe, stage, videos)
 
 
+def foresight(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'dino-foresight',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train DINO-Foresight, over patches or delta tokens; more options go to Lightning.
+
+    Example: deltaworld train foresight --output runs/x --stage foresight-delta
+    """
+    _train('foresight', context.args, output, recipe, stage, videos)
+
+
 def heads(
     context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-cpu',
     stage: StageOption = None, videos: VideosOption = None,
@@ -73,6 +85,19 @@ def heads(
     Example: deltaworld train heads --output runs/x --trainer.max_steps=500
     """
     _train('heads', context.args, output, recipe, stage, videos)
+
+
+def painter(
+    context: typer.Context, output: OutputOption, recipe: RecipeOption = 'street-painter',
+    stage: StageOption = None, videos: VideosOption = None,
+) -> None:
+    """
+    Train a painter, which makes pictures of features; more options go to Lightning.
+
+    Example: deltaworld train painter --output runs/painter
+    --model.backbone=runs/street-cpu/backbone.safetensors
+    """
+    _train('painter', context.args, output, recipe, stage, videos)
 
 
 def _train(

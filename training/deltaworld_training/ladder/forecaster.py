@@ -37,6 +37,8 @@ class RowForecaster:
         context = past.shape[1]
         steps = times.shape[1] - context
         samples = 1 if self.row.learned_query else samples
+        if self.row.world == 'foresight':
+            return self._foreseen(past, times)[:, None]
         times = times - times[:, context - 1:context]
         noise = NOISE_STD * torch.randn(
             len(past), samples, steps, self.world.noise_size, generator=generator)
@@ -48,6 +50,14 @@ class RowForecaster:
         upon = current[:, None].expand(-1, samples, -1, -1).flatten(0, 1)
         return decode_tokens(self.tokenizer, future.flatten(0, 1), upon).unflatten(
             0, (len(past), samples))
+
+    def _foreseen(self, past: Tensor, times: Tensor) -> Tensor:
+        """Return the one future (B, S, N, D) of a masked transformer."""
+        if self.tokenizer is None:
+            return self.world.rollout(past, times)
+        tokens, current = encode_frames(self.tokenizer, past, self.row.own)
+        future = self.world.rollout(tokens[:, :, None], times)[:, :, 0]
+        return decode_tokens(self.tokenizer, future, current)
 
     def sample(
         self, past: np.ndarray, times: np.ndarray, samples: int, seed: int,

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The models of the ladder (paper, Table 2, Table C and appendix D), one recipe each."""
+"""The models of the ladder (paper, Tables 2, C and D and appendix D), one recipe each."""
 
 from pathlib import Path
 from typing import Literal
@@ -27,11 +27,16 @@ class RowTokenizer(BaseModel, extra='forbid'):
 
 
 class Row(BaseModel, extra='forbid'):
-    """One model; without a tokenizer it predicts patch tokens."""
+    """
+    One model; without a tokenizer it predicts patch tokens.
+
+    world: cross-attention to the past, or DINO-Foresight's masked transformer.
+    """
 
     key: str
     title: str
     learned_query: bool
+    world: Literal['deltaworld', 'foresight'] = 'deltaworld'
     tokenizer: RowTokenizer | None = None
 
     @property

@@ -108,6 +108,11 @@ class LadderSettings(BaseModel, extra='forbid'):
 
     def world_sizes(self, row: Row) -> dict[str, Any]:
         """Return the arguments of the row's predictor; only what it predicts differs."""
+        if row.world == 'foresight':
+            token = row.tokenizer is not None
+            return {'kind': 'foresight', 'size': self.predictor_size,
+                    'feature_size': self.feature_size, 'frames': self.context + 1,
+                    'grid': [1, 1] if token else list(self.grid), **dict(self.predictor)}
         sizes = {'size': self.predictor_size, 'learned_query': row.learned_query,
                  'layer_scale': self.layer_scale, **dict(self.predictor)}
         if row.tokenizer is None:

@@ -20,6 +20,7 @@ from deltaworld_training.ladder.meter import Meter
 from deltaworld_training.ladder.rows import Row, RowTokenizer
 from deltaworld_training.ladder.settings import LadderSettings, Learning
 from deltaworld_training.ladder.tokens import encode_clips
+from deltaworld_training.stages.foresight import ForesightStage
 from deltaworld_training.stages.heads import HeadsStage
 from deltaworld_training.stages.parts import frozen, load_part, save_parts
 from deltaworld_training.stages.predictor import PredictorStage
@@ -67,12 +68,16 @@ def train_world(
     learning, sizes = settings.predictor_learning, settings.world_sizes(row)
     more = {'candidates': candidates, **options(learning, seed)}
     stage: Stage
-    if tokenizer is None:
+    if row.world == 'foresight':
+        stage = ForesightStage(sizes, **options(learning, seed))
+    elif tokenizer is None:
         stage = SpatialPredictorStage(settings.grid, sizes, **more)
+    else:
+        stage = PredictorStage(sizes, **more)
+    if tokenizer is None:
         batches: Any = StoreData(
             [data.train_folder], settings.frames, learning.batch, seed=seed)
     else:
-        stage = PredictorStage(sizes, **more)
         arrays = encode_clips(
             frozen(load_part(tokenizer, 'tokenizer')[0]), data.train, row.own)
         windows = Windows(arrays, np.arange(len(arrays['times'])), settings.frames)

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare the order of the rows with the paper's (Table 2 and Table C)."""
+"""Compare the order of the rows with the paper's (Tables 2, C and D)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +46,8 @@ CLAIMS = (
           ('delta-token', 'mean'), ('dino-world', 'mean'), 0, '-0.4, +0.1'),
     Claim('(4) delta token, discriminative: as good as (0)',
           ('delta-discriminative', 'mean'), ('dino-world', 'mean'), 0, '-0.2, +1.5'),
+    Claim('(8) delta token in DINO-Foresight: as good as (7)',
+          ('foresight-delta', 'mean'), ('foresight', 'mean'), 0, '"matches" (Cityscapes)'),
 )
 
 

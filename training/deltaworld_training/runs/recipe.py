@@ -69,7 +69,8 @@ class StageSettings(BaseModel, extra='forbid'):
     `{run}` stands for the run's folder.
     """
 
-    stage: Literal['tokenizer', 'joint', 'predictor', 'dino-world', 'heads']
+    stage: Literal[
+        'tokenizer', 'joint', 'predictor', 'dino-world', 'foresight', 'heads', 'painter']
     after: str | None = None
     resume: bool = False
     model: dict[str, Any] = {}

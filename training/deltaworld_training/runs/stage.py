@@ -23,8 +23,10 @@ from deltaworld_ros.errors import UserError
 from deltaworld_training.data.description import check_description, fingerprint, keep_description
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.runs.recipe import Recipe
+from deltaworld_training.stages.foresight import ForesightStage
 from deltaworld_training.stages.heads import HeadsStage
 from deltaworld_training.stages.joint import JointStage
+from deltaworld_training.stages.painter import PainterStage
 from deltaworld_training.stages.parts import read_recipe, save_parts
 from deltaworld_training.stages.pictures import SamplePictures
 from deltaworld_training.stages.precision import fastest_precision
@@ -35,7 +37,8 @@ from deltaworld_training.stages.tokenizer import TokenizerStage
 
 STAGES = {
     'tokenizer': TokenizerStage, 'joint': JointStage, 'predictor': PredictorStage,
-    'dino-world': SpatialPredictorStage, 'heads': HeadsStage}
+    'dino-world': SpatialPredictorStage, 'foresight': ForesightStage, 'heads': HeadsStage,
+    'painter': PainterStage}
 # Settings of where and how long a stage runs, which do not change what it learns.
 ELSEWHERE = {
     'trainer': ('accelerator', 'devices', 'num_nodes', 'strategy', 'max_time', 'precision',

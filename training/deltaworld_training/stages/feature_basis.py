@@ -28,15 +28,29 @@ def fit_feature_basis(backbone: EfficientNetLite0, levels: np.ndarray) -> float:
 
     The projection is scaled so that a feature's values have a mean square of one.
     """
+    mean, std, matrix, share = principal_components(levels, backbone.feature_size)
+    backbone.level_mean.copy_(torch.from_numpy(mean))
+    backbone.level_std.copy_(torch.from_numpy(std))
+    backbone.projection.copy_(torch.from_numpy(matrix))
+    return share
+
+
+def principal_components(
+    levels: np.ndarray, count: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """
+    Return mean and deviation (L,) of levels (n, L), and the projection (L, count) of what is left.
+
+    It is scaled so that a feature's values have a mean square of one. The last value is the share
+    of variance that it keeps.
+    """
     mean, std = levels.mean(0), levels.std(0) + 1e-6
     standard = ((levels - mean) / std).astype(np.float64)
     variances, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
-    kept = slice(-1, -backbone.feature_size - 1, -1)
-    scale = np.sqrt(backbone.feature_size / variances[kept].sum())
-    backbone.level_mean.copy_(torch.from_numpy(mean))
-    backbone.level_std.copy_(torch.from_numpy(std))
-    backbone.projection.copy_(torch.from_numpy(vectors[:, kept] * scale))
-    return float(variances[kept].sum() / variances.sum())
+    kept = slice(-1, -count - 1, -1)
+    scale = np.sqrt(count / variances[kept].sum())
+    return mean, std, vectors[:, kept] * scale, float(
+        variances[kept].sum() / variances.sum())
 
 
 def basis_matrix(backbone: EfficientNetLite0) -> tuple[np.ndarray, np.ndarray]:

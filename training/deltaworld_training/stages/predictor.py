@@ -63,19 +63,7 @@ class PredictorStage(Stage):
 
     def tokens(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the tokens (B, F, Dz): the first frame's anchor token, then delta tokens."""
-        if 'deltas' in batch:
-            # Half precision does not mix with the other half precision of autocast.
-            anchors, deltas = batch['anchors'].float(), batch['deltas'].float()
-            return torch.cat([anchors[:, :1], deltas[:, 1:]], dim=1)
-        if self.tokenizer is None:
-            raise UserError('name the tokenizer of the tokens (--model.tokenizer FILE)')
-        features = self.features(batch)
-        with torch.no_grad():
-            anchor = self.tokenizer.encode_anchor(features[:, 0])
-            deltas = self.tokenizer.encode(
-                features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
-        return torch.cat(
-            [anchor[:, None], deltas.unflatten(0, (len(features), -1))], dim=1).float()
+        return clip_tokens(self, self.tokenizer, batch)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Predict the tokens of windows and train each one's best candidate."""
@@ -128,6 +116,23 @@ class PredictorStage(Stage):
         else:
             winner = best_query(draw, errors, self.candidates, self.chunk)
         return winner[:, 0] if together else winner
+
+
+def clip_tokens(stage: Stage, tokenizer: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return a batch's tokens (B, F, Dz): those that it holds, or those of the tokenizer."""
+    if 'deltas' in batch:
+        # Half precision does not mix with the other half precision of autocast.
+        anchors, deltas = batch['anchors'].float(), batch['deltas'].float()
+        return torch.cat([anchors[:, :1], deltas[:, 1:]], dim=1)
+    if tokenizer is None:
+        raise UserError('name the tokenizer of the tokens (--model.tokenizer FILE)')
+    features = stage.features(batch)
+    with torch.no_grad():
+        anchor = tokenizer.encode_anchor(features[:, 0])
+        deltas = tokenizer.encode(
+            features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
+    return torch.cat(
+        [anchor[:, None], deltas.unflatten(0, (len(features), -1))], dim=1).float()
 
 
 def teacher_forced(
