@@ -110,6 +110,9 @@ def expected_values(
         return ({'tokens': Value((_BATCH, m.context_length, m.token_size)), 'rotary_cos': table,
                  'rotary_sin': table, 'noise': Value((_BATCH, None, m.steps, m.noise_size))},
                 {'future_tokens': Value((_BATCH, None, m.steps, m.token_size))})
+    if graph == 'paint':
+        return ({'features': features},
+                {'picture': Value((_BATCH, m.image_height, m.image_width, 3), _UINT8)})
     each = (_BATCH, None, m.steps, m.map_height, m.map_width)
     fused = (_BATCH, m.steps + 1, m.map_height, m.map_width)
     return ({'features': features, 'tokens': Value((_BATCH, None, m.steps, m.token_size)),

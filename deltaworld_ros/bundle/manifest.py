@@ -22,6 +22,8 @@ from deltaworld_ros.errors import UserError
 
 MANIFEST_NAME = 'bundle.yaml'
 GRAPHS = ('observe', 'rollout', 'decode')
+# Of bundles with a painter: features to pictures.
+PAINT_GRAPH = 'paint.onnx'
 REQUIRED_FILES = (
     'observe.onnx', 'rollout.onnx', 'decode.onnx', 'golden.npz', 'LICENSES.md')
 

@@ -30,6 +30,8 @@ def convert(
         help='Weights of a segmentation head, [NAME=]FILE; may be given again.')],
     depth_head: Annotated[str, typer.Option(help='Weights of a depth head.')],
     output: Annotated[Path, typer.Option(help='New folder for the bundle.')],
+    rgb_head: Annotated[str | None, typer.Option(
+        help='Weights of the RGB head, which paints futures; optional.')] = None,
     tokenizer: Annotated[str | None, typer.Option(
         help='Weights of DeltaTok; DINO-world has none.')] = None,
     tokens: Annotated[str | None, typer.Option(
@@ -74,7 +76,7 @@ def convert(
     make_folders(json_path)
     note('Reading the checkpoints')
     files = {'backbone': backbone, 'tokenizer': tokenizer, 'world': predictor,
-             'depth': depth_head}
+             'depth': depth_head, 'painter': rgb_head}
     converted = read_networks(
         {part: source for part, source in files.items() if source is not None},
         heads, _classes(classes or [], list(heads)), _size(size), _tokens(tokens))

@@ -111,7 +111,8 @@ def evaluate(
     make_folders(json_path, markdown, json_lines, report_file,
                  write_bag / 'bag' if write_bag else None)
     limits = read_limits(fail_under or [])
-    manifest = load_bundle(bundle).manifest
+    loaded = load_bundle(bundle)
+    manifest = loaded.manifest
     other = load_bundle(against).manifest if against else None
     if other and other.leads != manifest.leads:
         raise UserError(f'--against {against}: its leads {list(other.leads)} s are not '
@@ -146,7 +147,7 @@ def evaluate(
         write_markdown(markdown, result)
     if report_file:
         from deltaworld_ros.evaluate.report import write_evaluation_report
-        write_evaluation_report(report_file, manifest, result, scored)
+        write_evaluation_report(report_file, loaded, result, scored)
         console.print(f'Report: {report_file}', soft_wrap=True)
     _end(scored, broken_limits(limits, result))
 

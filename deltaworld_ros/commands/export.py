@@ -67,6 +67,9 @@ def export(
     stride: Annotated[float | None, typer.Option(
         help='Seconds between frames and between leads, 0.01 to 60; the predictor must have been '
              "trained for it; default: the bundle's.")] = None,
+    painter: Annotated[Path | None, typer.Option(
+        help='File of a painter, for pictures of futures; default: that of the bundle, if any.',
+    )] = None,
     json_path: JsonOption = None,
 ) -> None:
     """
@@ -111,7 +114,7 @@ def export(
         manifest = export_again(
             loaded, described, output, precision.value,
             (int(pixels[2]), int(pixels[1])) if pixels else None,
-            {name: value for name, value in changes.items() if value is not None})
+            {name: value for name, value in changes.items() if value is not None}, painter)
         if mlp is MlpChoice.INT8:
             manifest = quantise_mlps(output, manifest, loaded, precision.value)
     with np.load(output / 'golden.npz', allow_pickle=False) as golden:

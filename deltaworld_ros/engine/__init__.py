@@ -9,6 +9,7 @@ from deltaworld_ros.engine.interface import (
     LeadDecoding,
     OutOfDeviceMemory,
 )
+from deltaworld_ros.engine.paint import PaintingGraph
 from deltaworld_ros.engine.parity import ParityReport, check_parity
 from deltaworld_ros.engine.select import ENGINES, load_engine, start_engine
 
@@ -19,6 +20,7 @@ __all__ = [
     'Features',
     'LeadDecoding',
     'OutOfDeviceMemory',
+    'PaintingGraph',
     'ParityReport',
     'check_parity',
     'load_engine',

@@ -14,6 +14,7 @@ import numpy as np
 
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.bundle.manifest import PAINT_GRAPH
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.baselines import load_baselines
@@ -22,7 +23,12 @@ from deltaworld_ros.evaluate.columns import COLUMNS, ColumnMaker
 from deltaworld_ros.evaluate.drive import Drive, Made, Options, Seen
 from deltaworld_ros.evaluate.forecast_bag import ForecastBag
 from deltaworld_ros.evaluate.matching import Matched
-from deltaworld_ros.evaluate.moments import Moment, MomentKeeper, WorstMoments
+from deltaworld_ros.evaluate.moments import (
+    PAINTED_FUTURES,
+    Moment,
+    MomentKeeper,
+    WorstMoments,
+)
 from deltaworld_ros.evaluate.pairs import Candidate, Pair, Truth
 from deltaworld_ros.evaluate.results import pooled_result, problems, spread_moments
 from deltaworld_ros.evaluate.rolling_on import all_leads
@@ -49,6 +55,7 @@ class Evaluator:
         self._engine, self._bundle = TimedEngine(engine), bundle
         self._options = options or Options()
         self._num_moments = moments
+        self._paints = PAINT_GRAPH in bundle.manifest.files
         self._leads = all_leads(bundle.manifest, self._options.horizon)
         self._maker = ColumnMaker(
             self._engine, bundle.manifest, load_baselines(bundle), self._leads)
@@ -171,6 +178,7 @@ class Evaluator:
     def _moment(self, recording: str, matched: Matched[Made, Seen], last: Pair) -> Moment:
         made, sampled = matched.forecast, matched.forecast.sampled
         present, fused = last.columns['copy_last'][0], last.columns['fused'][0]
+        futures = sampled.maps['future_features'][:PAINTED_FUTURES if self._paints else 0, -1]
         return Moment(
             seconds=made.now.seconds, lead=self._bundle.manifest.leads[-1],
             image=made.now.image, future_image=matched.frames[-1].image,
@@ -178,4 +186,5 @@ class Evaluator:
             fused_labels=fused.labels, fused_depth=fused.depth,
             confidence=last.confidence, labels=sampled.maps['labels'][:, -1],
             weights=sampled.weights, true_labels=last.truth.labels,
-            true_depth=last.truth.depth, recording=recording)
+            true_depth=last.truth.depth, recording=recording,
+            features=futures.astype(np.float16))

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+# Futures of a moment that a report can show as pictures, where the bundle paints.
+PAINTED_FUTURES = 3
 # The moments between which the report's slider moves.
 SLIDER_MOMENTS = 30
 
@@ -21,8 +23,9 @@ class Moment:
     Pictures (h,w,3) and maps (a,b) of one forecast at one lead.
 
     `seconds` is the time since the start of the recording and `lead` how far ahead the forecast
-    looks, both in seconds. Futures come first in `labels` (K,a,b), by descending weight.
-    `recording` names the recording where there are several.
+    looks, both in seconds. Futures come first in `labels` (K,a,b), by descending weight, and in
+    `features` (n,N,D), which holds the heaviest few where they are to be painted. `recording`
+    names the recording where there are several.
     """
 
     seconds: float
@@ -39,6 +42,7 @@ class Moment:
     true_labels: np.ndarray
     true_depth: np.ndarray
     recording: str = ''
+    features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float16))
 
 
 class MomentKeeper:

@@ -15,13 +15,19 @@ import numpy as np
 from PIL import Image
 
 from deltaworld_ros import __version__
-from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.bundle.whole_file import write_whole
+from deltaworld_ros.engine import PaintingGraph
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS, Moment
 from deltaworld_ros.evaluate.pairs import UNLABELLED
-from deltaworld_ros.evaluate.pictures import future_pictures, moment_pictures, slider_pictures
+from deltaworld_ros.evaluate.pictures import (
+    data_uri,
+    future_pictures,
+    moment_pictures,
+    slider_pictures,
+)
 from deltaworld_ros.evaluate.report_scores import (
     reliability_plot,
     skill_plot,
@@ -60,7 +66,7 @@ class Content:
     `how` is one sentence on how the forecasts were made; `ground_truth` says whether the truth
     came with the recording, `metres` whether its camera is known, so that depth has a unit.
     `result` is that of an offline evaluation, empty for the demo. `worst` are losses (share of
-    pixels) and moments.
+    pixels) and moments. `painter` makes pictures of the moments' features.
     """
 
     source: str
@@ -76,6 +82,7 @@ class Content:
     animation: Path | None = None
     result: dict[str, Any] = field(default_factory=dict)
     worst: Sequence[tuple[float, Moment]] = ()
+    painter: PaintingGraph | None = None
 
 
 def write_report(path: Path, content: Content) -> None:
@@ -97,16 +104,18 @@ def write_report(path: Path, content: Content) -> None:
         seen_classes=_seen_classes([*one.moments, *(moment for _, moment in one.worst)],
                                    one.classes),
         slider=_slider(one.moments, one.classes),
-        moments=[_moment_view(moment, one.classes, several) for moment in detailed],
-        worst=[{'loss': f'{100 * loss:.1f}', **_moment_view(moment, one.classes, several)}
+        moments=[_moment_view(moment, one.classes, several, one.painter) for moment in detailed],
+        worst=[{'loss': f'{100 * loss:.1f}',
+                **_moment_view(moment, one.classes, several, one.painter)}
                for loss, moment in one.worst if loss > 0],
         **_offline(one.result), **_animation(one.animation))
     write_whole(path, text)
 
 
-def write_evaluation_report(path: Path, manifest: Manifest, result: dict[str, Any],
+def write_evaluation_report(path: Path, bundle: Bundle, result: dict[str, Any],
                             bags: Sequence[BagScores]) -> None:
     """Write the report of an offline evaluation: its result and what it was pooled from."""
+    manifest = bundle.manifest
     latency = result['latency_ms']
     facts = [
         Fact(str(result['forecasts']), 'forecasts scored',
@@ -128,7 +137,7 @@ def write_evaluation_report(path: Path, manifest: Manifest, result: dict[str, An
         moments=spread_moments(bags, SLIDER_MOMENTS),
         ground_truth=result['truth'] == 'ground_truth', metres=metres,
         how='Here the recording was fed to the model picture by picture, without ROS.',
-        result=result, worst=worst_moments(bags, _DETAILED)))
+        result=result, worst=worst_moments(bags, _DETAILED), painter=PaintingGraph.of(bundle)))
 
 
 def _offline(result: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +194,9 @@ def _place(moment: Moment, several: bool) -> str:
 
 
 def _moment_view(moment: Moment, classes: Sequence[SemanticClass], several: bool,
-                 ) -> dict[str, Any]:
+                 painter: PaintingGraph | None) -> dict[str, Any]:
+    painted = [] if painter is None or not len(moment.features) else \
+        painter.paint(moment.features.astype(np.float32))
     pictures = future_pictures(moment, classes)
     # Bars under the futures are drawn relative to the heaviest one.
     heaviest = float(moment.weights.max())
@@ -197,6 +208,9 @@ def _moment_view(moment: Moment, classes: Sequence[SemanticClass], several: bool
             {'picture': picture, 'percent': f'{100 * weight:.0f}',
              'bar': f'{100 * weight / heaviest:.0f}'}
             for picture, weight in zip(pictures, moment.weights, strict=True)],
+        'painted': [
+            {'picture': data_uri(picture), 'percent': f'{100 * weight:.0f}'}
+            for picture, weight in zip(painted, moment.weights, strict=False)],
         'right': _percent_right(moment.fused_labels, moment),
         'copy_right': _percent_right(moment.present_labels, moment),
     }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build a network from a checkpoint: sizes from shapes, every tensor accounted for."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoints import Checkpoint, check_finite, listed
 from deltaworld_ros.model.networks import build_part
+from deltaworld_ros.model.painter import HEADS
 
 Sizes = dict[str, Any]
 # DINOv3's heads, which the tokenizer and the predictor share.
@@ -23,6 +25,7 @@ LARGEST_SIZE = 1 << 20
 _MARKS = {
     'embeddings.cls_token': 'backbone', 'z_embed.weight': 'tokenizer',
     'predictor.head.weight': 'predictor', 'head.weight': 'head',
+    'decoder_embed.weight': 'painter',
 }
 
 
@@ -176,7 +179,21 @@ def _depth(checkpoint: Checkpoint) -> Sizes:
     return {'kind': 'linear', 'size': size, 'bins': bins}
 
 
+def _painter(checkpoint: Checkpoint) -> Sizes:
+    size, feature_size = _shape(checkpoint, 'decoder_embed.weight', 2)
+    patches = _shape(checkpoint, 'decoder_pos_embed', 3)[1] - 1
+    side = math.isqrt(max(patches, 0))
+    if size % HEADS or side ** 2 != patches or not patches:
+        raise UserError(f'{checkpoint.path}: width {size} must be a multiple of {HEADS}, and '
+                        f'{patches} positions those of a square grid')
+    return {
+        'kind': 'vit', 'feature_size': feature_size, 'size': size,
+        'layers': _layers(checkpoint, 'decoder_layers'), 'grid': [side, side],
+        'mlp_size': _shape(checkpoint, 'decoder_layers.0.intermediate.dense.weight', 2)[0],
+    }
+
+
 INFERENCE: dict[str, Callable[[Checkpoint], Sizes]] = {
     'backbone': _backbone, 'tokenizer': _tokenizer, 'world': _world,
-    'segmentation': _segmentation, 'depth': _depth,
+    'segmentation': _segmentation, 'depth': _depth, 'painter': _painter,
 }

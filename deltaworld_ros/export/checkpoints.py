@@ -22,7 +22,7 @@ from torch import Tensor
 
 from deltaworld_ros.errors import UserError
 
-PARTS = ('backbone', 'tokenizer', 'world', 'segmentation', 'depth')
+PARTS = ('backbone', 'tokenizer', 'world', 'segmentation', 'depth', 'painter')
 TORCH_SUFFIXES = ('.bin', '.ckpt', '.pt', '.pth')
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # What a folder or a repository may hold its weights in, in the order in which they are tried.

@@ -14,12 +14,14 @@ from deltaworld_ros.bundle.manifest import sha256_of
 from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import Sizes, load_part, patch_world_sizes
-from deltaworld_ros.export.checkpoints import WEIGHT_FILES, Checkpoint, read_checkpoint
+from deltaworld_ros.export.checkpoints import WEIGHT_FILES, Checkpoint, listed, read_checkpoint
 from deltaworld_ros.export.hub import find_checkpoint, name_with_commit
+from deltaworld_ros.export.painter import load_painter
 from deltaworld_ros.export.token_kind import Tokens, token_kind
 from deltaworld_ros.model.dinov3 import PATCH
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.networks import Networks, build_part
+from deltaworld_ros.model.painter import Painter
 from deltaworld_ros.model.patch_tokens import PatchTokens
 
 # Height and width in pixels, as the tokenizer's second stage of training.
@@ -37,12 +39,17 @@ class Head:
 
 @dataclass(frozen=True)
 class Converted:
-    """The networks, all segmentation heads by name, where each part is from, what was assumed."""
+    """
+    The networks, all segmentation heads by name, where each part is from, what was assumed.
+
+    The painter, which makes pictures of features, is optional.
+    """
 
     networks: Networks
     heads: dict[str, Head]
     sources: list[str]
     assumed: list[str]
+    painter: Painter | None = None
 
 
 def read_networks(
@@ -50,16 +57,18 @@ def read_networks(
     size: tuple[int, int] | None = None, tokens: Tokens | None = None,
 ) -> Converted:
     """
-    Read every part: `files` has the source of backbone, tokenizer, world and depth.
+    Read every part: `files` has the source of backbone, tokenizer, world, depth and painter.
 
-    DINO-world has no tokenizer. `heads` has the source of each segmentation head, of which the
-    first is exported, and `classes` its class list where the number of classes does not tell it.
-    `size` is the height and width of images, None for the tokenizer's own, or 512 x 512. `tokens`
+    DINO-world has no tokenizer, and the painter is optional. `heads` has the source of each
+    segmentation head, of which the first is exported, and `classes` its class list where the
+    number of classes does not tell it. `size` is the height and width of images, None for the
+    tokenizer's own, or 512 x 512. `tokens`
     says what the tokens are where no file tells. Raise `UserError` for what cannot be read, told
     or fitted together.
     """
     found_files = {part: _find(source, part) for part, source in files.items()}
     sources = [_origin(files[part], checkpoint) for part, checkpoint in found_files.items()]
+    painting = found_files.pop('painter', None)
     tokens, assumed = token_kind(found_files, tokens)
     grid = _grid(*(size or DEFAULT_SIZE))
     parts: dict[str, Any] = {}
@@ -93,7 +102,12 @@ def read_networks(
     networks = Networks(sizes, **parts)
     _check_widths(networks, found)
     fit_to_size(networks, *(size or own_size(networks)))
-    return Converted(networks, found, sources, assumed)
+    painter = None
+    if painting is not None:
+        painter, left_out = load_painter(painting, networks)
+        if left_out:
+            assumed.append(f'Left out of the painter, as the release does: {listed(left_out)}')
+    return Converted(networks, found, sources, assumed, painter)
 
 
 def own_size(networks: Networks) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import load_part
 from deltaworld_ros.export.checkpoints import read_checkpoint, read_metadata
 from deltaworld_ros.export.convert import Converted, Head, fit_to_size, own_size
+from deltaworld_ros.export.painter import PAINTER_NAME, save_painter
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.dinov3 import PATCH
 from deltaworld_ros.model.networks import KINDS, Networks, save_networks
@@ -49,6 +50,8 @@ licences stay in force, and whoever passes this bundle on passes them on too.
 - The checkpoints of DeltaTok, DeltaWorld and their heads: see the pages they came from
   (https://huggingface.co/Amazon-FAR). Their code is under Apache-2.0
   (https://github.com/amazon-far/deltatok).
+- A painter (`paint.onnx`) is the decoder of Representation Autoencoders, whose code is under
+  the MIT licence (https://github.com/bytetriper/RAE).
 - The frames in `golden.npz`: Udacity CarND-LaneLines (MIT), Copyright (c) 2016-2018 Udacity, Inc.,
   from the sample recording of deltaworld_ros, whose LICENSES.md holds the licence.
 """
@@ -133,9 +136,12 @@ def write_converted(
         save_networks(converted.networks, folder / NETWORKS_NAME)
         for name, head in converted.heads.items():
             _save_head(folder / head_file(name), head)
+        if converted.painter is not None:
+            save_painter(converted.painter, folder / PAINTER_NAME)
         return export_bundle(
             folder, manifest, converted.networks, frames, stamps, None,
-            LICENCE_TEXT.format(dinov3=DINOV3_LICENCE), half_weights=False)
+            LICENCE_TEXT.format(dinov3=DINOV3_LICENCE), half_weights=False,
+            painter=converted.painter)
     except OSError as error:
         raise UserError(f'{folder}: cannot be written: {error.strerror or error}') from None
 

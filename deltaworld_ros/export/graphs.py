@@ -1,6 +1,10 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The three graphs of a bundle as torch modules (needs torch; design of their contracts)."""
+"""
+The graphs of a bundle as torch modules (needs torch; design of their contracts).
+
+Of type uint8 are inputs and outputs alone, since TensorRT takes it nowhere else.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,6 +17,7 @@ from deltaworld_ros.bundle.lead_outputs import FUTURE_MAPS
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.networks import Networks
+from deltaworld_ros.model.painter import Painter
 from deltaworld_ros.model.predictor import DeltaWorld
 
 
@@ -40,7 +45,7 @@ class ObserveGraph(nn.Module):
 
     def forward(self, image: Tensor, previous_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map images (B, h, w, 3) uint8 and features (B, N, D); see the class."""
-        features = self.backbone(image.permute(0, 3, 1, 2))
+        features = self.backbone(image.float().permute(0, 3, 1, 2))
         return features, *self.tokenizer.encode_with_anchor(previous_features, features)
 
 
@@ -90,18 +95,18 @@ class DecodeGraph(nn.Module):
 
     def heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
-        Map features (n, N, D) to labels (n, a, b) uint8 and depth (n, a, b) in metres.
+        Map features (n, N, D) to labels (n, a, b) int32 and depth (n, a, b) in metres.
 
         Returns the classes' scores (n, C, rows, columns) that the labels follow from, too.
         """
         maps = features.transpose(1, 2).unflatten(2, self.grid)
         scores = self.segmentation(maps).float()
         depth = self.depth.resized(self.depth(maps), self._upsample)
-        return self._upsample(scores).argmax(1).to(torch.uint8), depth[:, 0], scores
+        return self._upsample(scores).argmax(1).to(torch.int32), depth[:, 0], scores
 
     def probability(self, classes: Tensor, labels: Tensor) -> Tensor:
         """Return the probability (B, a, b) of labels by that of classes (B, C, rows, columns)."""
-        of_class = torch.arange(classes.shape[1], dtype=torch.uint8)[:, None, None]
+        of_class = torch.arange(classes.shape[1], dtype=torch.int32)[:, None, None]
         published = (labels[:, None] == of_class).to(classes.dtype)
         return (self._upsample(classes) * published).sum(1)
 
@@ -145,10 +150,25 @@ class DecodeGraph(nn.Module):
                     leads, (labels, depth, fused_labels, fused_depth, confidence), strict=True):
                 leads[name].append(value)
         # Each future's maps have their leads after the futures, all others after the batch.
-        joined = [torch.stack(maps, dim=2 if name in FUTURE_MAPS else 1)
-                  for name, maps in leads.items()]
-        return (*joined, torch.stack(decoded, dim=2), torch.stack(classes, dim=1),
+        joined = {name: torch.stack(maps, dim=2 if name in FUTURE_MAPS else 1)
+                  for name, maps in leads.items()}
+        for name in ('labels', 'fused_labels'):
+            joined[name] = joined[name].to(torch.uint8)
+        return (*joined.values(), torch.stack(decoded, dim=2), torch.stack(classes, dim=1),
                 *(value for maps in leads.values() for value in maps))
+
+
+class PaintGraph(nn.Module):
+    """Features to an RGB picture of the size of the input image."""
+
+    def __init__(self, painter: Painter):
+        """Take the painter, fitted to the grid."""
+        super().__init__()
+        self.painter = painter
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, N, D) to pictures (B, h, w, 3) uint8."""
+        return (255.0 * self.painter(features) + 0.5).to(torch.uint8)
 
 
 def graph_modules(networks: Networks, manifest: Manifest) -> dict[str, nn.Module]:

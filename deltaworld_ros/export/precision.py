@@ -23,6 +23,7 @@ from deltaworld_ros.model.dinov3 import DinoEmbeddings, DinoV3
 from deltaworld_ros.model.efficientnet import EfficientNetLite0, InvertedResidual
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.networks import Networks
+from deltaworld_ros.model.painter import Painter
 from deltaworld_ros.model.predictor import Predictor
 
 Precision = Literal['fp32', 'fp16', 'bf16']
@@ -88,6 +89,15 @@ def typed_networks(networks: Networks, precision: Precision) -> Networks:
     return Networks(networks.sizes, **parts)  # type: ignore[arg-type]
 
 
+def typed_painter(painter: Painter, precision: Precision) -> Painter:
+    """Return a copy of the painter for export; what it adds up is float32 (see the module)."""
+    painter = copy.deepcopy(painter).eval()
+    if PRECISIONS[precision] != torch.float32:
+        with torch.no_grad():
+            _set_types(painter, PRECISIONS[precision])
+    return painter
+
+
 def fold_batch_norms(part: nn.Module) -> None:
     """Fold every batch norm of a part into the convolution beside it, in place."""
     for module in part.modules():
@@ -123,7 +133,8 @@ def _fold_norm_before(head: SegmentationHead | DepthHead) -> None:
 def _set_types(part: nn.Module, dtype: torch.dtype) -> None:
     for name, child in part.named_children():
         # What leaves a graph or another part reads is float32.
-        last = isinstance(part, DinoV3 | DeltaTok | Predictor) and name in ('norm', 'head')
+        last = isinstance(part, DinoV3 | DeltaTok | Predictor) and name in ('norm', 'head') \
+            or isinstance(part, Painter)
         output = torch.float32 if last else dtype
         if isinstance(child, nn.Linear):
             setattr(part, name, TypedLinear(child, dtype, output))

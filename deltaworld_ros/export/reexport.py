@@ -17,6 +17,7 @@ from deltaworld_ros.bundle.manifest import Manifest, inconsistency
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.convert import fit_to_size, own_size
 from deltaworld_ros.export.converted_bundle import NETWORKS_NAME, bundle_networks
+from deltaworld_ros.export.painter import PAINTER_NAME, read_painter
 from deltaworld_ros.export.precision import Precision
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.dinov3 import PATCH
@@ -42,13 +43,14 @@ def find_networks(source: str, described_by: str) -> tuple[Networks, Bundle]:
 
 def export_again(
     networks: Networks, bundle: Bundle, folder: Path, precision: Precision,
-    size: tuple[int, int] | None, changes: dict[str, Any],
+    size: tuple[int, int] | None, changes: dict[str, Any], painter_file: Path | None = None,
 ) -> Manifest:
     """
     Write a bundle of the networks in `precision`, at `size` (height, width) in pixels.
 
-    `changes` are values of the manifest. Golden frames and licences are those of `bundle`. Raise
-    `UserError` where the folder is not empty or the networks cannot be of that size.
+    `painter_file` holds a painter; without it, the bundle's own is kept. `changes` are values of
+    the manifest. Golden frames and licences are those of `bundle`. Raise `UserError` where the
+    folder is not empty or the networks cannot be of that size.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f'{folder}: is not empty; name a new folder for the bundle')
@@ -84,6 +86,9 @@ def export_again(
     frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
                        for frame in golden['frames']])
     licences = bundle.read('LICENSES.md').decode('utf-8')
+    if painter_file is None and PAINTER_NAME in old.files:
+        painter_file = bundle.file(PAINTER_NAME)
+    painter = None if painter_file is None else read_painter(painter_file, networks)
     return export_bundle(
         folder, manifest, networks, frames, stamps, None, licences, half_weights=False,
-        precision=precision)
+        precision=precision, painter=painter)

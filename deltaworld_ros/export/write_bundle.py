@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export trained networks as a bundle: three ONNX graphs, golden arrays and the manifest."""
+"""Export trained networks as a bundle: its ONNX graphs, golden arrays and the manifest."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from deltaworld_ros.bundle.lead_outputs import lead_outputs
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
-from deltaworld_ros.export.graphs import graph_modules
-from deltaworld_ros.export.precision import Precision, typed_networks
+from deltaworld_ros.export.graphs import PaintGraph, graph_modules
+from deltaworld_ros.export.precision import Precision, typed_networks, typed_painter
 from deltaworld_ros.model.networks import Networks
+from deltaworld_ros.model.painter import Painter
 from deltaworld_ros.model.rotary import time_table
 
 OPSET = 18
@@ -29,16 +30,17 @@ OUTPUTS = {
     'decode': (
         'labels', 'depth', 'fused_labels', 'fused_depth', 'confidence', 'future_features',
         'class_probabilities'),
+    'paint': ('picture',),
 }
 
 
 def export_bundle(
     folder: Path, manifest: Manifest, networks: Networks, frames: np.ndarray, stamps: np.ndarray,
     baselines: dict[str, np.ndarray] | None, licences: str, half_weights: bool = True,
-    precision: Precision = 'fp32',
+    precision: Precision = 'fp32', painter: Painter | None = None,
 ) -> Manifest:
     """
-    Write a bundle folder.
+    Write a bundle folder, with a graph `paint` where there is a painter.
 
     Frames (T, h, w, 3) uint8 at stamps (T,) in seconds become the golden arrays of the float32
     networks, which every engine must reproduce. The graphs compute in `precision` (see
@@ -51,10 +53,15 @@ def export_bundle(
         **vars(manifest),
         'temperatures': manifest.temperatures or [1.0] * (manifest.steps + 1)})
     typed = graph_modules(typed_networks(networks, precision), manifest)
+    if painter is not None:
+        typed['paint'] = PaintGraph(typed_painter(painter, precision)).eval()
     with torch.no_grad():
         golden = golden_arrays(graph_modules(networks, manifest), manifest, frames, stamps)
         for name, module in typed.items():
             _export_graph(module, name, manifest, folder / f'{name}.onnx', half_weights)
+        if painter is not None:
+            picture = PaintGraph(painter)(torch.from_numpy(golden['features'][-1:]))
+            golden['picture'] = picture.numpy()
     _save_arrays(folder / 'golden.npz', golden)
     if baselines is not None:
         _save_arrays(folder / 'baselines.npz', baselines)
@@ -106,12 +113,12 @@ def golden_arrays(
 def _export_graph(
     module: nn.Module, name: str, manifest: Manifest, path: Path, half_weights: bool,
 ) -> None:
-    inputs, dynamic = _example(name, manifest)
+    inputs = example_inputs(name, manifest)
     inner = lead_outputs(manifest.steps) if name == 'decode' else []
     torch.onnx.export(
         module, tuple(inputs.values()), path, input_names=list(inputs),
-        output_names=[*OUTPUTS[name], *inner], dynamic_shapes=dynamic, opset_version=OPSET,
-        dynamo=True, external_data=False, verbose=False)
+        output_names=[*OUTPUTS[name], *inner], dynamic_shapes=_dynamic_axes(name),
+        opset_version=OPSET, dynamo=True, external_data=False, verbose=False)
     graph = onnx.load(path)
     if half_weights:
         store_half_weights(graph)
@@ -126,27 +133,37 @@ def _export_graph(
     onnx.save(graph, path)
 
 
-def _example(name: str, manifest: Manifest) -> tuple[dict[str, Tensor], tuple[Any, ...]]:
-    """Return example inputs of a graph and which of their axes are dynamic."""
-    batch, samples = torch.export.Dim('B', min=1, max=64), torch.export.Dim('M', min=1, max=65536)
-    futures = torch.export.Dim('K', min=1, max=256)
+def example_inputs(name: str, manifest: Manifest) -> dict[str, Tensor]:
+    """Return inputs of a graph, a batch of two."""
     m = manifest
     features = torch.zeros(2, m.num_patches, m.feature_size)
-    times = m.context_length + m.steps
     if name == 'observe':
         image = torch.zeros(2, m.image_height, m.image_width, 3, dtype=torch.uint8)
-        return {'image': image, 'previous_features': features}, ({0: batch}, {0: batch})
+        return {'image': image, 'previous_features': features}
     if name == 'rollout':
-        table = torch.zeros(2, times, len(m.rotary_frequencies))
+        table = torch.zeros(2, m.context_length + m.steps, len(m.rotary_frequencies))
         return {
             'tokens': torch.zeros(2, m.context_length, m.token_size),
             'rotary_cos': table + 1.0, 'rotary_sin': table,
-            'noise': torch.zeros(2, 3, m.steps, m.noise_size),
-        }, ({0: batch}, {0: batch}, {0: batch}, {0: batch, 1: samples})
+            'noise': torch.zeros(2, 3, m.steps, m.noise_size)}
+    if name == 'paint':
+        return {'features': features}
     return {
         'features': features, 'tokens': torch.zeros(2, 3, m.steps, m.token_size),
-        'weights': torch.full((2, 3), 1.0 / 3.0),
-    }, ({0: batch}, {0: batch, 1: futures}, {0: batch, 1: futures})
+        'weights': torch.full((2, 3), 1.0 / 3.0)}
+
+
+def _dynamic_axes(name: str) -> tuple[dict[int, Any], ...]:
+    """Return which axes of the inputs of `example_inputs` are dynamic."""
+    batch, samples = torch.export.Dim('B', min=1, max=64), torch.export.Dim('M', min=1, max=65536)
+    futures = torch.export.Dim('K', min=1, max=256)
+    if name == 'observe':
+        return {0: batch}, {0: batch}
+    if name == 'rollout':
+        return {0: batch}, {0: batch}, {0: batch}, {0: batch, 1: samples}
+    if name == 'paint':
+        return ({0: batch},)
+    return {0: batch}, {0: batch, 1: futures}, {0: batch, 1: futures}
 
 
 def store_half_weights(model: onnx.ModelProto) -> None:

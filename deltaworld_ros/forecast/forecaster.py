@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deltaworld_ros.bundle import Manifest
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS
-from deltaworld_ros.engine import Engine, Features
+from deltaworld_ros.engine import Engine, Features, PaintingGraph
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.context import ContextChain, Link
 from deltaworld_ros.forecast.finite import check_finite
@@ -46,8 +46,9 @@ class Forecast:
     S+1 maps of (a, b) for the leads (seconds after `stamp`, 0 first): class ids, depth in metres
     for the bundle's focal length (see `depth_scale`), and the share of the weighted futures that
     agree with the fused class. `labels` and `depth` (K, S, a, b) are the futures by descending
-    weight, `fused_features` (S, N, D) their weighted mean ahead, or None. Stamps are in seconds,
-    timings in milliseconds.
+    weight, `fused_features` (S, N, D) their weighted mean ahead, or None. `pictures` are RGB
+    (h, w, 3) of the likeliest future, by lead, for those asked for. Stamps are in seconds, timings
+    in milliseconds.
     """
 
     stamp: float
@@ -61,6 +62,7 @@ class Forecast:
     context_stamps: tuple[float, ...]
     timings: dict[str, float]
     fused_features: NDArray[np.float32] | None = None
+    pictures: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 class Forecaster:
@@ -70,18 +72,20 @@ class Forecaster:
     `num_samples` futures are drawn and `num_futures` of them decoded (the manifest's numbers by
     default; where both are equal, every sample is a future of equal weight, as in the paper).
     A gap of more than `max_gap` seconds restarts the context. `queries` replaces the manifest's:
-    whether a sample keeps one noise query through its steps.
+    whether a sample keeps one noise query through its steps. `painter` makes pictures.
     """
 
     def __init__(self, engine: Engine, manifest: Manifest, *, num_samples: int | None = None,
                  num_futures: int | None = None, max_gap: float = 1.0, seed: int = 0,
-                 queries: Literal['fresh', 'kept'] | None = None) -> None:
+                 queries: Literal['fresh', 'kept'] | None = None,
+                 painter: PaintingGraph | None = None) -> None:
         self.num_samples = manifest.num_samples if num_samples is None else num_samples
         self.num_futures = manifest.num_futures if num_futures is None else num_futures
         check_counts(self.num_samples, self.num_futures)
         if not max_gap > 0:
             raise UserError(f'max_gap {max_gap}: must be greater than 0 s')
         self._engine = engine
+        self._painter = painter
         self._manifest = manifest
         self._gate = FrameGate(max_gap)
         self._chain = ContextChain(manifest.stride, manifest.context_length)
@@ -154,12 +158,13 @@ class Forecaster:
         return self._engine.features_to_host(self.features)
 
     def forecast(self, *, futures: bool = True, features: bool = False,
-                 leads: Sequence[int] | None = None) -> Forecast:
+                 leads: Sequence[int] | None = None, pictures: Sequence[int] = ()) -> Forecast:
         """
         Forecast from the newest frame; `futures` asks for each future's maps too.
 
         `features` asks for the fused features, which takes all leads. Only the maps of `leads`
-        (places in `Forecast.leads`) are sure to hold values; all by default.
+        (places in `Forecast.leads`) are sure to hold values; all by default. `pictures` are the
+        leads to paint, which a forecaster with a painter can.
         """
         tokens, weights, timings = self.sample_futures()
         started = time.perf_counter()
@@ -172,7 +177,8 @@ class Forecaster:
             check_finite('features of the futures', maps[_FUTURE_FEATURES])
             maps['fused_features'] = np.tensordot(weights, maps[_FUTURE_FEATURES], 1)
         timings['decode'] = _milliseconds_since(started)
-        return self._result(maps, (0.0, *self._manifest.leads), weights, timings)
+        painted = self._paint(tokens[:1], pictures, timings) if pictures else {}
+        return self._result(maps, (0.0, *self._manifest.leads), weights, timings, painted)
 
     def present(self) -> Forecast:
         """Give the maps of the newest frame alone, which need no context."""
@@ -187,6 +193,20 @@ class Forecaster:
                    'decode': _milliseconds_since(started)}
         return self._result(
             {name: maps[name][:1] for name in FUSED_MAPS}, (0.0,), weights, timings)
+
+    def _paint(self, token: NDArray[np.float32], leads: Sequence[int],
+               timings: dict[str, float]) -> dict[int, NDArray[np.uint8]]:
+        """Paint leads (1 is the first ahead) of one future, whose tokens are (1, S, Dz)."""
+        if self._painter is None:
+            raise UserError(f'bundle {self._manifest.name!r}: has no painter (paint.onnx)')
+        started = time.perf_counter()
+        future = self._engine.decode(
+            self.features, token, np.ones(1, np.float32), (_FUTURE_FEATURES,))
+        chosen = future[_FUTURE_FEATURES][0, [lead - 1 for lead in leads]]
+        check_finite('features of the likeliest future', chosen)
+        painted = dict(zip(leads, self._painter.paint(chosen), strict=True))
+        timings['paint'] = _milliseconds_since(started)
+        return painted
 
     def sample_futures(
             self, num_samples: int | None = None, num_futures: int | None = None,
@@ -245,13 +265,14 @@ class Forecaster:
         return newest
 
     def _result(self, maps: dict[str, NDArray[Any]], leads: tuple[float, ...],
-                weights: NDArray[np.float32], timings: dict[str, float]) -> Forecast:
+                weights: NDArray[np.float32], timings: dict[str, float],
+                pictures: Mapping[int, NDArray[np.uint8]] | None = None) -> Forecast:
         stamps = tuple(link.stamp_ns * 1e-9 for link in self._chain.context())
         return Forecast(
             stamp=stamps[-1], leads=leads, weights=weights, fused_labels=maps['fused_labels'],
             fused_depth=maps['fused_depth'], confidence=maps['confidence'],
             labels=maps.get('labels'), depth=maps.get('depth'), context_stamps=stamps,
-            timings=timings, fused_features=maps.get('fused_features'))
+            timings=timings, fused_features=maps.get('fused_features'), pictures=pictures or {})
 
 
 def _nanoseconds(stamp: float | int) -> int:

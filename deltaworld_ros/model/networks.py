@@ -15,8 +15,11 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.dinov3 import DinoV3
 from deltaworld_ros.model.efficientnet import EfficientNetLite0
+from deltaworld_ros.model.foresight import ForesightWorld
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
+from deltaworld_ros.model.layered_dino import LayeredDino
+from deltaworld_ros.model.painter import Painter
 from deltaworld_ros.model.patch_tokens import PatchTokens, PatchWorld
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.residual_world import ResidualWorld
@@ -24,16 +27,19 @@ from deltaworld_ros.model.spatial_world import SpatialWorld
 from deltaworld_ros.model.warp_tokenizer import WarpDeltaTok
 
 KINDS: dict[str, dict[str, type[nn.Module]]] = {
-    'backbone': {'efficientnet_lite0': EfficientNetLite0, 'dinov3': DinoV3},
+    'backbone': {
+        'efficientnet_lite0': EfficientNetLite0, 'dinov3': DinoV3, 'dinov3-layers': LayeredDino},
     'tokenizer': {
         'compact': CompactDeltaTok, 'delta': GridDeltaTok, 'warp': WarpDeltaTok,
         'patches': PatchTokens},
     'world': {
         'deltaworld': DeltaWorld, 'residual': ResidualWorld, 'spatial': SpatialWorld,
-        'patches': PatchWorld},
+        'patches': PatchWorld, 'foresight': ForesightWorld},
     'segmentation': {'linear': SegmentationHead},
     'depth': {'linear': DepthHead},
 }
+# What only some bundles have, in a file of its own.
+OPTIONAL_KINDS: dict[str, dict[str, type[nn.Module]]] = {'painter': {'vit': Painter}}
 
 
 @dataclass
@@ -55,7 +61,7 @@ class Networks:
 def build_part(name: str, sizes: dict[str, Any]) -> nn.Module:
     """Build one untrained part; `kind` in its sizes names the class (see KINDS)."""
     arguments = dict(sizes)
-    kind, kinds = arguments.pop('kind', None), KINDS[name]
+    kind, kinds = arguments.pop('kind', None), (KINDS | OPTIONAL_KINDS)[name]
     if kind not in kinds:
         raise UserError(f'{name}: unknown kind {kind!r}; known: {", ".join(kinds)}')
     return kinds[kind](**arguments).eval()

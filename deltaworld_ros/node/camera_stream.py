@@ -13,14 +13,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from deltaworld_ros.bundle import Manifest
-from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.intrinsics import read_camera
-from deltaworld_ros.engine import Engine
+from deltaworld_ros.engine import Engine, PaintingGraph
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.forecast.frame_gate import FrameGate, Restart
 from deltaworld_ros.node.diagnostics import values
 from deltaworld_ros.node.frame_processor import FrameProcessor
+from deltaworld_ros.node.image_decoding import decode_image
 from deltaworld_ros.node.image_input import ImageInput
 from deltaworld_ros.node.judgement import Limits, Situation, judge
 from deltaworld_ros.node.mailbox import Mailbox, WaitingFrame
@@ -87,16 +87,17 @@ class CameraStream:
         level, message = judge(snapshot, situation, limits)
         return level, message, values(snapshot, situation)
 
-    def configure(self, engine: Engine, manifest: Manifest) -> None:
+    def configure(self, engine: Engine, manifest: Manifest,
+                  painter: PaintingGraph | None = None) -> None:
         """Make the topics and the context; raise `UserError` where parameters do not fit."""
         node = self._node
         num_futures = parameter(node, 'num_futures') or manifest.num_futures
         forecaster = Forecaster(
             engine, manifest, num_samples=parameter(node, 'num_samples') or None,
-            num_futures=num_futures, seed=parameter(node, 'seed'))
+            num_futures=num_futures, seed=parameter(node, 'seed'), painter=painter)
         self._publishers = ForecastPublishers(
             node, output_table(num_futures, parameter(node, 'publish_each_future'),
-                               parameter(node, 'self_score')),
+                               parameter(node, 'self_score'), painter is not None),
             manifest.leads, self._outputs)
         self.processor = FrameProcessor(
             forecaster, manifest, engine.name, self._publishers, self.statistics,

@@ -23,7 +23,7 @@ from rclpy.publisher import Publisher
 from std_srvs.srv import Trigger
 
 from deltaworld_ros.bundle import Manifest, load_bundle
-from deltaworld_ros.engine import Engine, load_engine
+from deltaworld_ros.engine import Engine, PaintingGraph, load_engine
 from deltaworld_ros.engine.shared_engine import SharedEngine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.frame_gate import Restart
@@ -152,8 +152,9 @@ class ForecastNode(LifecycleNode):
             single_leads=True, apart_first=True)
         if len(self._streams) > 1:
             self._engine = SharedEngine(self._engine)
+        painter = PaintingGraph.of(bundle, parameter(self, 'threads'))
         for stream in self._streams:
-            stream.configure(self._engine, manifest)
+            stream.configure(self._engine, manifest, painter)
         self._labels = publish_labels(self, manifest)
         self._manifest = manifest
 

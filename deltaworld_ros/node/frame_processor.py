@@ -14,11 +14,7 @@ from std_msgs.msg import Header
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.bit_depth import BitDepth
 from deltaworld_ros.camera.depth_scale import depth_scale
-from deltaworld_ros.camera.image_decoding import (
-    MAX_PIXELS,
-    DecodedImage,
-    decode_image,
-)
+from deltaworld_ros.camera.image_decoding import MAX_PIXELS, DecodedImage
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.errors import UserError
@@ -26,6 +22,7 @@ from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
 from deltaworld_ros.forecast.frame_gate import Restart, Verdict
 from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.frame_score import FrameScore, Part
+from deltaworld_ros.node.image_decoding import decode_image
 from deltaworld_ros.node.mailbox import Batch, WaitingFrame
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.planner_scene import RobotState
@@ -187,7 +184,8 @@ class FrameProcessor:
         leads = tuple(sorted({0, *request.leads})) if part.present else request.leads
         if part.ahead or (request.ahead and self._forecaster.ready):
             forecast = self._forecaster.forecast(
-                futures=request.futures, features=part.ahead, leads=leads)
+                futures=request.futures, features=part.ahead, leads=leads,
+                pictures=request.pictures)
         elif 0 in leads:
             forecast = self._forecaster.present()
         else:

@@ -63,6 +63,13 @@ def view(result: FrameResult, lead: int) -> bytes:
         result.forecast, lead, manifest.classes, depth_range, result.image, result.size), 'rgb8')
 
 
+def picture(result: FrameResult, lead: int) -> bytes | None:
+    """Return what the likeliest future looks like, rgb8, at the graphs' input size."""
+    assert result.forecast is not None
+    painted = result.forecast.pictures.get(lead)
+    return None if painted is None else serialized_image(result.header, painted, 'rgb8')
+
+
 class CameraInfoMaker:
     """Describes the maps of every lead: one camera sees them all, if from different places."""
 

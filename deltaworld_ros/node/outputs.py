@@ -42,6 +42,7 @@ class Needs(Enum):
     FRAME = 'nothing: it tells of the frame itself, after all other outputs'
     FUSED = 'the fused maps'
     FUTURES = 'the fused maps and those of each future'
+    PICTURE = 'a picture of the likeliest future'
     SCORE = 'earlier forecasts, and what came of them'
 
     @property
@@ -70,8 +71,8 @@ class Output:
 
 
 def output_table(num_futures: int, publish_each_future: bool, self_score: bool,
-                 ) -> list[Output]:
-    """Return the rows, in the order in which they are published."""
+                 paints: bool = False) -> list[Output]:
+    """Return the rows, in the order in which they are published; `paints`: the bundle can."""
     rows = [
         Output('segmentation', Image, map_messages.segmentation),
         Output('depth', Image, map_messages.depth),
@@ -92,6 +93,9 @@ def output_table(num_futures: int, publish_each_future: bool, self_score: bool,
                 Output(f'future_{number}/depth', Image,
                        partial(map_messages.future_depth, number), Leads.AHEAD, Needs.FUTURES),
             ]
+    if paints:
+        rows.append(Output('rgb', Image, map_messages.picture, Leads.AHEAD, Needs.PICTURE,
+                           qos=STACK_QOS))
     if self_score:
         rows.append(Output('score', String, score_message, Leads.ALL, Needs.SCORE, always=True))
     rows += [

@@ -28,12 +28,13 @@ class Request:
     """
     The leads whose maps somebody needs, in order, and whether each future's maps too.
 
-    `score` tells whether somebody listens to the self-score.
+    `score` tells whether somebody listens to the self-score, `pictures` are the leads to paint.
     """
 
     leads: tuple[int, ...]
     futures: bool
     score: bool
+    pictures: tuple[int, ...] = ()
 
     @property
     def ahead(self) -> bool:
@@ -81,7 +82,8 @@ class ForecastPublishers:
             # There is only one present.
             futures |= needs is Needs.FUTURES and (whole or topic.lead > 0)
         score = any(topic.output.needs is Needs.SCORE for topic in wanted)
-        return Request(tuple(sorted(leads)), futures, score)
+        pictures = {topic.lead for topic in wanted if topic.output.needs is Needs.PICTURE}
+        return Request(tuple(sorted(leads)), futures, score, tuple(sorted(pictures)))
 
     def publish(self, wanted: Collection[Topic], result: FrameResult) -> int:
         """Publish what the result has maps for on the wanted topics; return their number."""

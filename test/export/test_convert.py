@@ -23,7 +23,7 @@ from deltaworld_ros import cli
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.class_lists import CITYSCAPES, STREET, VSPW, class_list
 from deltaworld_ros.bundle.rotary import time_tables
-from deltaworld_ros.engine import Engine, load_engine
+from deltaworld_ros.engine import Engine, PaintingGraph, load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.convert import read_networks
 from deltaworld_ros.export.converted_bundle import bundle_networks
@@ -65,7 +65,8 @@ def converted(release: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
             '--backbone', str(release['backbone']),
             '--seg-head', f'vspw={release["vspw"]}',
             '--seg-head', f'streets={release["cityscapes"]}', '--head', 'streets',
-            '--depth-head', str(release['depth']), '--size', '96x64', '--output', str(folder),
+            '--depth-head', str(release['depth']), '--rgb-head', str(release['rgb']),
+            '--size', '96x64', '--output', str(folder),
             '--json', str(folder.parent / 'report' / 'converted.json')])
         with pytest.raises(SystemExit) as stop:
             cli.main()
@@ -130,6 +131,30 @@ def test_it_forecasts_with_all_of_its_classes(converted: Bundle, engine: Engine)
     assert ((forecast.fused_depth > 1e-3) & (forecast.fused_depth < 80)).all()
 
 
+def test_it_paints_its_likeliest_future(converted: Bundle, engine: Engine) -> None:
+    assert 'painter.safetensors' in converted.manifest.files
+    painter = PaintingGraph.of(converted, threads=1)
+    assert painter is not None
+    with np.load(converted.file('golden.npz')) as golden:
+        features, picture = golden['features'][-1:], golden['picture']
+    assert picture.std() > 10.0
+    assert np.abs(painter.paint(features).astype(int) - picture).max() <= 1
+    forecaster = Forecaster(engine, converted.manifest, num_samples=8, num_futures=2,
+                            painter=painter)
+    for index, frame in enumerate(fading_frames(converted.manifest, 8)):
+        forecaster.observe(frame, 0.1 * index)
+    tokens, _, _ = forecaster.sample_futures()
+    forecast = forecaster.forecast(pictures=(1, 3))
+    assert list(forecast.pictures) == [1, 3] and forecast.timings['paint'] > 0.0
+    ahead = engine.decode(forecaster.features, tokens, forecast.weights, ('future_features',))
+    expected = painter.paint(ahead['future_features'][0, [0, 2]])
+    for lead, wanted in zip((1, 3), expected, strict=True):
+        assert forecast.pictures[lead].shape == (64, 96, 3)
+        assert np.abs(forecast.pictures[lead].astype(int) - wanted).max() <= 1
+    with pytest.raises(UserError, match='has no painter'):
+        Forecaster(engine, converted.manifest)._paint(tokens[:1], (1,), {})
+
+
 def test_evaluation_leaves_out_the_baselines_that_it_lacks(
         converted: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +170,8 @@ def test_evaluation_leaves_out_the_baselines_that_it_lacks(
     assert {'fused', 'copy_last', 'oracle'} < scores['miou'].keys()
     assert not {'blur', 'mean_token'} & scores['miou'].keys()
     assert 'mean_token' not in capsys.readouterr().out
+    report = (tmp_path / 'report' / 'report.html').read_text()
+    assert 'painted from their features' in report and 'Future 1, painted' in report
 
 
 def test_another_head_can_be_taken_from_the_bundle(

@@ -17,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from support.ros_session import Client, running, stamp_of_info
+from support.tiny_bundle import write_tiny_bundle
 
 pytestmark = pytest.mark.live
 
@@ -26,9 +27,11 @@ SIZE = (320, 160)    # its maps have the aspect 2:1
 
 
 @pytest.fixture(scope='module')
-def node(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    log = tmp_path_factory.mktemp('outputs') / 'log'
-    with running(log, bundle=tiny_bundle, autostart=True, publish_each_future=True) as client:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp('outputs')
+    bundle = write_tiny_bundle(folder / 'tiny', paints=True)
+    with running(folder / 'log', bundle=bundle, autostart=True,
+                 publish_each_future=True) as client:
         client.connect()
         yield client
 
@@ -120,6 +123,7 @@ def test_every_topic(client: Client) -> None:
         expected[f'{lead}/view'] = 'rgb8'
         if lead != 'lead_0ms':
             expected[f'{lead}/confidence'] = 'mono8'
+            expected[f'{lead}/rgb'] = 'rgb8'
             expected[f'{lead}/futures/segmentation'] = f'8UC{FUTURES}'
             expected[f'{lead}/futures/depth'] = f'32FC{FUTURES}'
             for number in range(FUTURES):
@@ -162,6 +166,11 @@ def test_every_topic(client: Client) -> None:
     # Blue above (sky, 2) and grey below (road, 0), as the frame that was sent.
     present = pixels(received['lead_0ms/segmentation'][-1])[..., 0]
     assert present[20, 160] == 2 and present[140, 160] == 0
+    # Painted at the size of the graphs' input, in about the colours that were sent.
+    painted = pixels(received['lead_600ms/rgb'][-1]).astype(int)
+    assert painted.shape == (32, 64, 3)
+    assert painted[4, 32, 2] > painted[4, 32, 0] + 20
+    assert np.abs(painted[4, 32] - painted[28, 32]).max() > 20
     # A share of agreement times 255; where all futures agree it is 255.
     confidence = pixels(received['lead_200ms/confidence'][-1])
     assert confidence.max() == 255

@@ -37,6 +37,29 @@ def random_tensors(shapes: dict[str, list[int]], seed: int) -> dict[str, Tensor]
     return {name: random_tensor(name, shape, generator) for name, shape in shapes.items()}
 
 
+def painter_shapes(
+        features: int = 64, size: int = 64, layers: int = 2, mlp: int = 96, patches: int = 16,
+) -> dict[str, list[int]]:
+    """Give every name and shape of the released RGB head, of other sizes."""
+    shapes = {
+        'decoder_embed.weight': [size, features], 'decoder_embed.bias': [size],
+        'trainable_cls_token': [1, 1, size], 'decoder_pos_embed': [1, 1 + patches, size],
+        'decoder_norm.weight': [size], 'decoder_norm.bias': [size],
+        'decoder_pred.weight': [16 * 16 * 3, size], 'decoder_pred.bias': [16 * 16 * 3]}
+    for layer in range(layers):
+        block = f'decoder_layers.{layer}.'
+        for name in ('query', 'key', 'value'):
+            shapes[f'{block}attention.attention.{name}.weight'] = [size, size]
+            shapes[f'{block}attention.attention.{name}.bias'] = [size]
+        for name, (out, into) in {'attention.output': (size, size), 'intermediate': (mlp, size),
+                                  'output': (size, mlp)}.items():
+            shapes[f'{block}{name}.dense.weight'] = [out, into]
+            shapes[f'{block}{name}.dense.bias'] = [out]
+        for name in ('layernorm_before', 'layernorm_after'):
+            shapes[f'{block}{name}.weight'] = shapes[f'{block}{name}.bias'] = [size]
+    return shapes
+
+
 def write_tiny_release(folder: Path, layers: int = 2) -> dict[str, Path]:
     """Write the networks behind the golden tensors test/data/tiny.npz, as released."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +74,8 @@ def write_tiny_release(folder: Path, layers: int = 2) -> dict[str, Path]:
         torch.save({'state_dict': state} if wrapped else state, path)
         return path
 
+    rgb = folder / 'rgb-head-imagenet.bin'
+    torch.save(random_tensors(painter_shapes(192, layers=1), 3), rgb)
     return {
         'backbone': dino,
         'tokenizer': save('deltatok', 'network.', fill(DeltaTok(192, 3, layers, 512), 'deltatok')),
@@ -67,4 +92,5 @@ def write_tiny_release(folder: Path, layers: int = 2) -> dict[str, Path]:
         'cityscapes': save('seg-head-cityscapes', '', fill(SegmentationHead(192, 19), 'seg_head')),
         'vspw': save('seg-head-vspw', 'network.', fill(SegmentationHead(192, 124), 'seg_head')),
         'depth': save('depth-head-kitti', 'network.', fill(DepthHead(192), 'depth_head')),
+        'rgb': rgb,
     }

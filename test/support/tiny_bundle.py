@@ -42,8 +42,11 @@ def write_tiny_bundle(
         token_size: int = 12, noise_size: int = 6, noise_std: float = 0.02,
         queries: str = 'kept', stride: float = 0.2, steps: int = 3, context_length: int = 4,
         map_scale: float = 0.5, num_samples: int = 32, num_futures: int = 4,
-        seed: int = 0) -> Path:
-    """Write the bundle into `folder` (sides in multiples of 16) and give it."""
+        seed: int = 0, paints: bool = False) -> Path:
+    """Write the bundle into `folder` (sides in multiples of 16) and give it; `paints`: a painter.
+
+    A painted patch has the mean colour that its first three features are.
+    """
     assert image_width % PATCH == 0 and image_height % PATCH == 0
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
@@ -61,8 +64,11 @@ def write_tiny_bundle(
         licences=[Licence(name='Apache-2.0', component='tiny', source='test/support')],
         sources=['test/support/tiny_bundle.py'], training_data=['none'])
     rng = np.random.default_rng(seed)
-    for name, model in (('observe', _observe(manifest, rng)), ('rollout', _rollout(manifest, rng)),
-                        ('decode', _decode(manifest, rng))):
+    graphs = {'observe': _observe(manifest, rng), 'rollout': _rollout(manifest, rng),
+              'decode': _decode(manifest, rng)}
+    if paints:
+        graphs['paint'] = _paint(manifest)
+    for name, model in graphs.items():
         onnx.checker.check_model(model, full_check=True)
         (folder / f'{name}.onnx').write_bytes(model.SerializeToString())
     write_golden(folder, manifest)
@@ -153,7 +159,7 @@ class _Graph:
     def model(self, name: str, inputs: dict[str, tuple[Any, ...]],
               outputs: dict[str, tuple[Any, ...]]) -> onnx.ModelProto:
         def value(item: tuple[str, tuple[Any, ...]]) -> onnx.ValueInfoProto:
-            integer = item[0] in ('image', 'labels', 'fused_labels')
+            integer = item[0] in ('image', 'labels', 'fused_labels', 'picture')
             kind = TensorProto.UINT8 if integer else TensorProto.FLOAT
             return helper.make_tensor_value_info(item[0], kind, item[1])
 
@@ -271,6 +277,18 @@ def _decode(m: Manifest, rng: np.random.Generator) -> onnx.ModelProto:
         {'labels': futures_shape, 'depth': futures_shape, 'fused_labels': fused_shape,
          'fused_depth': fused_shape, 'confidence': fused_shape,
          'future_features': ('B', 'K', steps, patches, size)})
+
+
+def _paint(m: Manifest) -> onnx.ModelProto:
+    g = _Graph()
+    colours = g.op('Mul', g.part('features', 2, 0, 3), g.constant(255.0))
+    colours = g.op('Clip', colours, g.constant(0.0), g.constant(255.0))
+    grid = g.op('Reshape', colours, g.constant([0, m.feature_rows, 1, m.feature_columns, 1, 3]))
+    wide = g.op('Tile', grid, g.constant([1, 1, PATCH, 1, PATCH, 1]))
+    picture = g.op('Reshape', wide, g.constant([0, m.image_height, m.image_width, 3]))
+    g.op('Cast', picture, output='picture', to=TensorProto.UINT8)
+    return g.model('paint', {'features': ('B', m.num_patches, m.feature_size)},
+                   {'picture': ('B', m.image_height, m.image_width, 3)})
 
 
 def _run(folder: Path, graph: str, **inputs: Array) -> dict[str, Array]:
