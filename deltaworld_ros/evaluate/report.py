@@ -195,8 +195,9 @@ def _place(moment: Moment, several: bool) -> str:
 
 def _moment_view(moment: Moment, classes: Sequence[SemanticClass], several: bool,
                  painter: PaintingGraph | None) -> dict[str, Any]:
-    painted = [] if painter is None or not len(moment.features) else \
-        painter.paint(moment.features.astype(np.float32))
+    painted: Sequence[np.ndarray] = ()
+    if painter is not None and len(moment.features):
+        painted = list(painter.paint(moment.features.astype(np.float32)))
     pictures = future_pictures(moment, classes)
     # Bars under the futures are drawn relative to the heaviest one.
     heaviest = float(moment.weights.max())

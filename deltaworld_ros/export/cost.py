@@ -185,8 +185,8 @@ def forecast_cost(
             frame = features if tokenizer is None else token[:, None]
             known = frame[:, None].expand(-1, world.frames - 1, -1, -1)
             times = torch.zeros(1, world.frames, dtype=torch.float64, device=device)
-            table = tuple(part.to(device) for part in window_table(times))
-            return count(lambda: world(known, table))
+            window = tuple(part.to(device) for part in window_table(times))
+            return count(lambda: world(known, window))
         query = torch.zeros(1, 1, world.noise_size, device=device)
         times = torch.zeros(1, length + 1, dtype=torch.float64, device=device)
         if isinstance(world, SpatialWorld):
