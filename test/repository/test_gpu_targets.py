@@ -50,8 +50,8 @@ def test_training_takes_the_clips_where_the_recipe_names_them():
 def test_the_rendered_recipe_is_the_recipe_without_videos():
     whole, rendered = load_recipe('street-gpu'), load_recipe('street-gpu-rendered')
     assert rendered.needed('data').videos == [] and rendered.needed('data').video_clips == 0
-    for name, stage in whole.stages.items():
-        other = rendered.stages[name]
+    for name in whole.stages:
+        stage, other = whole.settings(name), rendered.settings(name)
         assert (stage.model, stage.trainer) == (other.model, other.trainer)
         for key in ('frames', 'batch', 'truth'):
             assert stage.data['init_args'].get(key) == other.data['init_args'].get(key)
