@@ -25,19 +25,17 @@ def small_recipe() -> Recipe:
     data.head_worlds, data.head_frames = 1, 0
     data.calibration_clips, data.calibration_videos = 1, []
     recipe.backbone['feature_size'] = 32
-    heads, joint, predictor, decoder = (
-        recipe.stages[name] for name in ('heads', 'joint', 'predictor', 'decoder'))
+    heads, joint, decoder = (recipe.stages[name] for name in ('heads', 'joint', 'decoder'))
     joint.model['tokenizer'] |= {
         'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'size': 64,
         'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 2}
-    for stage in (joint, predictor):
-        stage.model['world'] |= {
-            'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
+    joint.model['world'] |= {
+        'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
     heads.model |= {'grid': [4, 6]}
     heads.model['segmentation']['size'] = heads.model['depth']['size'] = 32
-    joint.model['candidates'] = predictor.model['candidates'] = 8
+    joint.model['candidates'] = 8
     for stage, batch, steps in (
-            (heads, 8, 200), (joint, 4, 6), (predictor, 4, 6), (decoder, 4, 2)):
+            (heads, 8, 200), (joint, 4, 6), (decoder, 4, 2)):
         stage.data.setdefault('init_args', {}).update(
             batch=batch, folders=['{run}/street'], weights=None)
         stage.trainer['max_steps'] = steps

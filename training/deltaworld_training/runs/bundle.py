@@ -31,7 +31,6 @@ from deltaworld_training.runs.recipe_sources import (
 )
 from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
 from deltaworld_training.data.feature_store import FeatureStore, build_store
-from deltaworld_training.stages.store_data import encoded_store
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
@@ -154,8 +153,7 @@ class BundleRun:
         blur = fit_blur(
             stores, recipe.grid, forecast.context_length, forecast.steps, BLUR_WINDOWS,
             recipe.seed)
-        tokenizer = next(path for path in reversed(files) if holds(path, 'tokenizer'))
-        token = mean_token([encoded_store(tokenizer, store) for store in stores])
+        token = mean_token(networks.tokenizer, stores)
         name, source = list(clip_sources(recipe, self.videos).items())[-1]
         clip = source.clip(0)
         manifest = bundle_manifest(recipe, self.calibrate(networks))

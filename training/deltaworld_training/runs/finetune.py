@@ -29,7 +29,6 @@ from deltaworld_training.data.photometric import apply_look, sample_look
 from deltaworld_training.data.recordings import Recording
 from deltaworld_training.data.sampled_clips import SampledClips
 from deltaworld_training.data.sampling import FixedStride
-from deltaworld_training.stages.store_data import encoded_store
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
@@ -168,7 +167,6 @@ class FineTuning:
     def export(self, networks: Networks, store: FeatureStore) -> Path:
         """Write the bundle beside the run's files."""
         m = self.bundle.manifest
-        tokens = encoded_store(self.folder / 'joint.safetensors', store)
         blur = fit_blur(
             [store], (m.feature_rows, m.feature_columns), m.context_length, m.steps, BLUR_CLIPS,
             self.recipe.seed)
@@ -181,7 +179,7 @@ class FineTuning:
         folder = self.folder / manifest.name
         export_bundle(
             folder, manifest, networks, frames, m.stride * np.arange(m.context_length),
-            {'blur': blur, 'mean_token': mean_token([tokens])},
+            {'blur': blur, 'mean_token': mean_token(networks.tokenizer, [store])},
             self.bundle.file('LICENSES.md').read_text(encoding='utf-8'))
         return folder
 

@@ -6,8 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from deltaworld_ros.export.graphs import Tokenizer
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.stages.heads import as_maps
+
+MEAN_CLIPS = 300
 
 
 def fit_blur(
@@ -40,7 +43,18 @@ def fit_blur(
     return kernels.reshape(steps, size, 3, 3).astype(np.float32)
 
 
-def mean_token(encoded: list[dict[str, np.ndarray]]) -> np.ndarray:
-    """Return the mean delta token (Dz,) of the encoded stores, every store counting alike."""
-    means = [arrays['deltas'][:, 1:].astype(np.float64).mean((0, 1)) for arrays in encoded]
+@torch.no_grad()
+def mean_token(tokenizer: Tokenizer, stores: list[FeatureStore]) -> np.ndarray:
+    """
+    Return the mean delta token (Dz,) of the stores, every store counting alike.
+
+    A part of each store's clips is enough for a mean.
+    """
+    means = []
+    for store in stores:
+        sums = []
+        for clip in store.clips[:MEAN_CLIPS]:
+            features = torch.from_numpy(np.array(store.features[clip])).float()
+            sums.append(tokenizer.encode(features[:-1], features[1:]).double().mean(0).numpy())
+        means.append(np.mean(sums, axis=0))
     return np.mean(means, axis=0).astype(np.float32)

@@ -13,7 +13,7 @@ from deltaworld_ros.model.rotary import time_frequencies, time_table
 from deltaworld_training.stages.best_of_many import best_query
 from deltaworld_training.stages.head_loss import HeadLoss
 from deltaworld_training.stages.heads import class_weights
-from deltaworld_training.stages.parts import Sizes, load_weights, read_part
+from deltaworld_training.stages.parts import Sizes
 from deltaworld_training.stages.predictor import NOISE_STD, QUERIES
 from deltaworld_training.stages.stage import Stage
 
@@ -39,22 +39,19 @@ class JointStage(Stage):
         context: int = 4, candidates: int = 16, commitment: float = 0.05,
         class_loss: float = 3.0, label_loss: float = 0.0, depth_loss: float = 2.0,
         balance: float = 0.5,
-        predictor: Path | None = None, fixed_tokens: bool = False, **options: Any,
+        fixed_tokens: bool = False, **options: Any,
     ):
         """
         Take the file of the heads, the sizes of both networks and the weights of the losses.
 
         label_loss: share of known labels in that of the classes; commitment: how much true
         tokens follow the predicted ones; balance: a class weighs its
-        frequency to minus this power; predictor: file of the world to start with, if not
-        `initial`; fixed_tokens: only the decoder learns.
+        frequency to minus this power; fixed_tokens: only the decoder learns.
         """
         super().__init__(**options)
         tokenizer_module: Any = self.learn('tokenizer', tokenizer, 'torch')
         self.tokenizer = tokenizer_module
         self.world = self.learn('world', world, 'torch')  # type: ignore[assignment]
-        if predictor is not None:
-            load_weights(self.world, read_part(predictor, 'world')[1], predictor)
         self.head_loss = HeadLoss(heads, self.tokenizer.grid, label_loss)
         self.context = context
         self.candidates = candidates
