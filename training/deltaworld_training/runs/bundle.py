@@ -5,23 +5,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import lightning
 import numpy as np
 from rich.console import Console
 
-from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import sha256_of
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from deltaworld_ros.model.networks import Networks, build_networks, build_part, save_networks
-from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
-from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.data.clip import ClipSource
 from deltaworld_training.data.description import check_description
+from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
+from deltaworld_training.data.feature_store import FeatureStore, build_store
+from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
+from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.runs.provenance import licence_text
+from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.recipe_sources import (
     calibration_sources,
     check_videos,
@@ -29,9 +32,6 @@ from deltaworld_training.runs.recipe_sources import (
     look_sources,
     source_description,
 )
-from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
-from deltaworld_training.data.feature_store import FeatureStore, build_store
-from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
 from deltaworld_training.stages.calibration import fit_temperatures

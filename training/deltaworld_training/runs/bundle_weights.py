@@ -16,10 +16,10 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from deltaworld_ros.export.write_bundle import golden_arrays
-from deltaworld_ros.export.graphs import graph_modules
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.graphs import graph_modules
+from deltaworld_ros.export.write_bundle import golden_arrays
 from deltaworld_ros.model.networks import Networks, build_networks
 
 HEAD_SIZE = 64
@@ -124,7 +124,8 @@ def _sizes(bundle: Bundle, found: dict[str, Tensor]) -> dict[str, dict[str, Any]
             'mlp_size': found['tokenizer.decoder_blocks.0.mlp.up_proj.weight'].shape[0],
         },
         'world': {
-            'kind': 'residual' if 'world.repeat' in found else 'deltaworld', 'size': width, 'heads': width // HEAD_SIZE,
+            'kind': 'residual' if 'world.repeat' in found else 'deltaworld',
+            'size': width, 'heads': width // HEAD_SIZE,
             'layers': blocks('world.predictor.blocks.'),
             'mlp_size': found['world.predictor.blocks.0.mlp.up_proj.weight'].shape[0],
             'token_size': m.token_size,

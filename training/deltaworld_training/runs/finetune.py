@@ -14,13 +14,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, load_networks, save_networks
-from deltaworld_training.runs.bundle import load_trained
-from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.data.clip import Clip, ClipSource
 from deltaworld_training.data.crops import RandomResizedCrop
 from deltaworld_training.data.description import fingerprint, keep_description
@@ -29,6 +27,8 @@ from deltaworld_training.data.photometric import apply_look, sample_look
 from deltaworld_training.data.recordings import Recording
 from deltaworld_training.data.sampled_clips import SampledClips
 from deltaworld_training.data.sampling import FixedStride
+from deltaworld_training.runs.bundle import load_trained
+from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
