@@ -71,7 +71,8 @@ def test_planners_are_served_and_told_what_is_missing(node: Client) -> None:
     node.fresh_diagnostics()
     assert 'ego motion is not compensated: no odometry has arrived' in node.diagnostics_text
 
-    others = {name: node.subscribe(kind, name, qos_profile_sensor_data) for name, kind in (
+    # Reliable: a cloud of points has 1 MB, of which best effort loses parts on a busy machine.
+    others = {name: node.subscribe(kind, name) for name, kind in (
         ('scan', LaserScan), ('occupancy', OccupancyGrid), ('futures/obstacles', PointCloud2),
         ('risk', String), ('lead_600ms/points', PointCloud2))}
     feed(node, lambda: all(others.values()), 'every output for planners')
@@ -80,18 +81,31 @@ def test_planners_are_served_and_told_what_is_missing(node: Client) -> None:
 
     publisher = node.node.create_publisher(Odometry, 'odom', 10)
     node.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to the odometry')
-    node.stamp += 200_000_000
-    publisher.publish(odometry(node, 5.0))
     broken = odometry(node, 5.0)
     broken.pose.pose.orientation.w = 0.0
-    publisher.publish(broken)
-    node.wait(lambda: node.process.lines('odometry refused'), 'the complaint')
+
+    def complained() -> bool:
+        publisher.publish(broken)   # again and again: the node takes odometry best effort
+        return bool(node.process.lines('odometry refused'))
+
+    node.wait(complained, 'the complaint')
     for messages in others.values():
         messages.clear()
-    node.send(red_image(node))
-    node.wait(lambda: others['risk'], 'risk')
-    risk = json.loads(others['risk'][-1].data)
-    assert risk['valid'] and risk['speed'] == pytest.approx(5.0)
+
+    def valid() -> bool:
+        risks = [json.loads(message.data) for message in others['risk']]
+        return any(risk['valid'] and risk['speed'] == pytest.approx(5.0) for risk in risks)
+
+    for _ in range(60):
+        node.stamp += 200_000_000
+        publisher.publish(odometry(node, 5.0))
+        node.spin(lambda: False, 0.05)
+        for messages in others.values():
+            messages.clear()
+        node.send(red_image(node))
+        if node.spin(valid, 0.5):
+            break
+    assert valid(), node.process.log
     node.wait(lambda: others['futures/obstacles'], 'obstacles of the futures')
     found = np.frombuffer(others['futures/obstacles'][-1].data, OBSTACLE_POINT)
     # The picture stands still while the robot drives on: what it shows drives on as well.
