@@ -189,7 +189,7 @@ def test_every_topic(client: Client) -> None:
     assert sorted(facts['weights'], reverse=True) == facts['weights']
     assert len(facts['context_stamps']) == 4
     assert facts['context_stamps'][-1] == pytest.approx(stamp * 1e-9, abs=1e-5)
-    assert {'observe', 'rollout', 'select', 'decode', 'input', 'output', 'total'} == set(
+    assert {'observe', 'rollout', 'select', 'decode', 'paint', 'input', 'output', 'total'} == set(
         facts['timings_ms'])
     assert 'onnxruntime' in facts['engine'] and facts['age'] > 0
     depth = pixels(received['lead_0ms/depth'][-1])
