@@ -154,6 +154,8 @@ def _check_operators(graph: memoryview) -> None:
                             'and is not accepted')
     if any(True for _ in messages(graph, _GRAPH_SPARSE_INITIALIZER)):
         raise UserError('has sparse tensors, which are not accepted')
+    if any(map(_is_external, messages(graph, GRAPH_INITIALIZER))):
+        raise UserError('has weights in another file, which are not accepted here')
     if any(map(_is_external, tensors)):
         raise UserError('has a constant in another file; only weights may be there')
 

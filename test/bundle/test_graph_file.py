@@ -185,6 +185,14 @@ def test_constants_in_other_files_are_refused(folder: Path) -> None:
     assert 'decode.onnx: has a constant in another file' in refusal(folder)
 
 
+def test_graph_alone_holds_its_weights(tiny: Bundle) -> None:
+    """Of bytes, an engine would look for other files in the folder where it was started."""
+    model = onnx.load_from_string(tiny.read('rollout.onnx'))
+    externalise(model, 'weights.bin')
+    with pytest.raises(UserError, match='has weights in another file'):
+        check_graph('rollout', model.SerializeToString(), tiny.manifest)
+
+
 def test_second_graph_cannot_hide(folder: Path, tiny: Bundle) -> None:
     """Protocol buffers join repeated messages, so a check of the first would see half."""
     model = onnx.load_from_string(tiny.read('observe.onnx'))
