@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Generic, TypeVar
 
 Frame = TypeVar('Frame')
@@ -47,14 +47,14 @@ class FutureMatcher(Generic[Prediction, Frame]):
     def __init__(self, leads: Sequence[float]) -> None:
         self._leads = [round(lead * 1e9) for lead in leads]
         self._frames: deque[tuple[int, Frame]] = deque()
-        self._intervals: list[int] = []
+        self._intervals: list[int] = []   # ascending: sorting anew for each lead would take long
         self._waiting: list[_Waiting[Prediction, Frame]] = []
         self.unmatched = 0
 
     def add_frame(self, stamp: int, frame: Frame) -> list[Matched[Prediction, Frame]]:
         """Take in the next frame and return the forecasts whose last lead it decides."""
         if self._frames:
-            self._intervals.append(stamp - self._frames[-1][0])
+            insort(self._intervals, stamp - self._frames[-1][0])
         self._frames.append((stamp, frame))
         # A frame may be the truth of any forecast that is not older than the last lead.
         while stamp - self._frames[0][0] > self._leads[-1]:
@@ -107,5 +107,7 @@ class FutureMatcher(Generic[Prediction, Frame]):
         return True
 
     def _tolerance(self) -> float:
-        interval = median(self._intervals) if self._intervals else 0
+        count = len(self._intervals)
+        middle = self._intervals[(count - 1) // 2:count // 2 + 1]
+        interval = sum(middle) / len(middle) if middle else 0
         return min(interval / 2 * _SLACK, self._leads[0] / 4)

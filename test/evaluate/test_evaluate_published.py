@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from support.bags import START
@@ -64,6 +66,21 @@ def test_unmatched_forecasts_are_counted():
     assert matcher.waiting
     assert matcher.end() == []
     assert matcher.unmatched == 1 and not matcher.waiting
+
+
+def test_a_frame_costs_the_same_late_in_a_long_drive():
+    matcher: FutureMatcher[str, int] = FutureMatcher(LEADS)
+    jitter = np.random.default_rng(0).integers(-9 * MS, 9 * MS, 6000)
+    stamps = START + np.arange(6000) * 100 * MS + jitter
+    took = []
+    for index, stamp in enumerate(stamps.tolist()):
+        started = time.thread_time()
+        matcher.add_frame(stamp, index)
+        matcher.add_forecast(stamp, 'forecast')
+        took.append(time.thread_time() - started)
+    assert np.median(took[-1000:]) < 4 * np.median(took[100:500])
+    matcher.end()
+    assert matcher.unmatched == 6
 
 
 def drive(count: int, future_labels: np.ndarray, lead_labels: np.ndarray) -> dict[int, Published]:
