@@ -99,7 +99,7 @@ def export(networks: Networks, source: Bundle, folder: Path, **changes: Any) -> 
 
 
 def with_decoder(networks: Networks, path: Path) -> Networks:
-    """Give the networks with the tokenizer of a decoder stage's file."""
+    """Return the networks with the tokenizer of a decoder stage's file."""
     tokenizer: Any = load_part(path, 'tokenizer')[0]
     sizes = {**networks.sizes, 'tokenizer': read_part(path, 'tokenizer')[0]}
     return dataclasses.replace(networks, sizes=sizes, tokenizer=tokenizer)

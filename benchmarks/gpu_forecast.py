@@ -67,7 +67,7 @@ def card() -> dict[str, Any]:
 
 
 def seconds(call: Callable[[], Any], repetitions: int) -> float:
-    """Give the median time of a call on the device."""
+    """Return the median time of a call on the device."""
     times = []
     for _ in range(3 + repetitions):
         started = time.perf_counter()

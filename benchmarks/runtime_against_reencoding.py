@@ -117,7 +117,7 @@ class ReencodingForecaster:
 
 
 def shipped_networks(name: str) -> tuple[Bundle, Networks]:
-    """Give a bundle of the street recipes and its networks, read back from its graphs."""
+    """Return a bundle of the street recipes and its networks, read back from its graphs."""
     bundle = load_bundle(name)
     return bundle, bundle_networks(bundle)
 
@@ -140,11 +140,11 @@ class Stream:
         self._stride = bundle.manifest.stride
 
     def frame(self, number: int) -> tuple[np.ndarray, float]:
-        """Give a frame and its stamp in seconds."""
+        """Return a frame and its stamp in seconds."""
         return self._frames[number % len(self._frames)], round(number * self._stride, 9)
 
     def window(self, newest: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give the frames up to the newest one, and their stamps."""
+        """Return the frames up to the newest one, and their stamps."""
         frames, stamps = zip(
             *(self.frame(number) for number in range(newest - length + 1, newest + 1)),
             strict=True)
@@ -198,13 +198,13 @@ def clocks() -> tuple[float, float]:
 
 
 def since(started: tuple[float, float]) -> tuple[float, float]:
-    """Give the wall and CPU seconds since."""
+    """Return the wall and CPU seconds since."""
     now = clocks()
     return now[0] - started[0], now[1] - started[1]
 
 
 def compare_maps(forecast: Forecast, maps: dict[str, np.ndarray]) -> dict[str, float]:
-    """Give the least share of equal labels and the largest median relative error of depth."""
+    """Return the least share of equal labels and the largest median relative error of depth."""
     assert forecast.labels is not None and forecast.depth is not None
     return {
         'equal_labels': float(min(

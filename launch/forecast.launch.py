@@ -72,7 +72,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _large_images(config: Path) -> list[SetEnvironmentVariable]:
-    """Give Fast DDS a shared-memory segment for raw images, where no profile is named yet."""
+    """Set a Fast DDS profile with shared memory for raw images where none is named yet."""
     return [SetEnvironmentVariable(name, str(config / 'fastdds_large_images.xml'))
             for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
             if name not in os.environ]

@@ -35,5 +35,5 @@ def tracing(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope='session')
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a tiny real bundle; tests must not change it."""
+    """Return the folder of a tiny real bundle; tests must not change it."""
     return write_tiny_bundle(tmp_path_factory.mktemp('bundles') / 'tiny')

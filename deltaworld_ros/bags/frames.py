@@ -91,7 +91,7 @@ class BagFrames:
             raise
 
     def __enter__(self) -> BagFrames:
-        """Give the bag itself, which is open already."""
+        """Return the bag itself, which is open already."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

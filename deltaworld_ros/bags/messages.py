@@ -64,7 +64,7 @@ class CameraMessages:
         return '; '.join(filter(None, (self._reader.losses, damaged)))
 
     def __enter__(self) -> CameraMessages:
-        """Give the bag itself, which is open already."""
+        """Return the bag itself, which is open already."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

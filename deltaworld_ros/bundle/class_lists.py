@@ -21,7 +21,7 @@ from deltaworld_ros.errors import UserError
 
 
 def voc_color(number: int) -> tuple[int, int, int]:
-    """Give the colour of a class number in the palette of PASCAL VOC, whose bits are spread."""
+    """Return the colour of a class number in the palette of PASCAL VOC, whose bits are spread."""
     red = green = blue = 0
     for bit in range(8):
         red |= (number >> (3 * bit) & 1) << (7 - bit)
@@ -111,7 +111,7 @@ _ROLES: Mapping[str, Role] = {
 
 def with_role(entry: Any) -> Any:
     """
-    Give the values of a class as written today: up to 0.1.0 a flag `obstacle` stood for the role.
+    Return the values of a class as written today: up to 0.1.0 a flag `obstacle` was the role.
 
     A name of the known lists gets the role that it has there. Of other names, what was an obstacle
     is dynamic and all else is static, so that a robot does not enter what nobody called free.
@@ -126,7 +126,7 @@ def with_role(entry: Any) -> Any:
 
 def class_list(wanted: str | None, count: int, head: str) -> list[SemanticClass]:
     """
-    Give the classes of a head with `count` of them: a list by name, from a YAML file, or by count.
+    Return the `count` classes of a head: a list by name, from a YAML file, or by count.
 
     The file holds a list of names, or of mappings with name, color and role. Raise
     `UserError` where the list has another length, or where nothing tells the classes.

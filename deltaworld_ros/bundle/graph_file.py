@@ -43,7 +43,7 @@ _BATCH = 0
 
 
 class Value(NamedTuple):
-    """What a graph must take or give."""
+    """What a graph must take or return."""
 
     shape: Shape
     kind: int = _FLOAT

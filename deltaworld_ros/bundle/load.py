@@ -45,7 +45,7 @@ class Bundle:
         return self.contents[name]
 
     def file(self, name: str) -> Path:
-        """Give the path of a file that the manifest lists; `UserError` for any other."""
+        """Return the path of a file that the manifest lists; `UserError` for any other."""
         if name not in self.manifest.files:
             raise UserError(f'{self.path}: the bundle has no file {name!r}')
         return self.path / name
@@ -53,7 +53,7 @@ class Bundle:
 
 def find_bundle(name_or_path: str | Path) -> Path:
     """
-    Give the folder of a bundle: an existing folder, or the name of a bundle that ships.
+    Return the folder of a bundle: an existing folder, or the name of a bundle that ships.
 
     Raise `UserError` that lists the names where it is neither.
     """

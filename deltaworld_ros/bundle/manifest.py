@@ -89,12 +89,12 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
 
     @property
     def leads(self) -> tuple[float, ...]:
-        """Give the leads of the forecasts in seconds, one a step."""
+        """Return the leads of the forecasts in seconds, one a step."""
         return tuple(round(self.stride * step, 9) for step in range(1, self.steps + 1))
 
     @property
     def num_patches(self) -> int:
-        """Give the number of feature vectors of one frame."""
+        """Return the number of feature vectors of one frame."""
         return self.feature_rows * self.feature_columns
 
 
@@ -141,7 +141,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def sha256_of(path: Path) -> str:
-    """Give the sha256 of a file as 64 hexadecimal digits."""
+    """Return the sha256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open('rb') as stream:
         while block := stream.read(1 << 20):

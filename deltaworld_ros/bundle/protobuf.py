@@ -24,7 +24,7 @@ class Field(NamedTuple):
 
 
 def fields(message: memoryview) -> Iterator[Field]:
-    """Give the fields of a message in their order."""
+    """Yield the fields of a message in their order."""
     position = 0
     while position < len(message):
         start = position
@@ -47,7 +47,7 @@ def fields(message: memoryview) -> Iterator[Field]:
 
 
 def messages(message: memoryview, number: int) -> Iterator[memoryview]:
-    """Give the values of the fields of a number that have a length: messages, texts or bytes."""
+    """Yield the values of the fields of a number that have a length: messages, texts or bytes."""
     for field in fields(message):
         if field.number == number:
             if isinstance(field.value, int):
@@ -56,7 +56,7 @@ def messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def integers(message: memoryview, number: int) -> Iterator[int]:
-    """Give the values of the fields of a number that are single integers."""
+    """Yield the values of the fields of a number that are single integers."""
     for field in fields(message):
         if field.number == number:
             if not isinstance(field.value, int):
@@ -65,7 +65,7 @@ def integers(message: memoryview, number: int) -> Iterator[int]:
 
 
 def texts(message: memoryview, number: int) -> Iterator[str]:
-    """Give the values of the fields of a number that are texts."""
+    """Return the values of the fields of a number that are texts."""
     return (str(value, 'utf-8') for value in messages(message, number))
 
 

@@ -14,7 +14,7 @@ def time_tables(
         times: ArrayLike, frequencies: Sequence[float],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """
-    Give cosine and sine of 2 pi time frequency, each (len(times), len(frequencies)) float32.
+    Return cosine and sine of 2 pi time frequency, each (len(times), len(frequencies)) float32.
 
     `times` are in seconds relative to the newest frame and `frequencies` in cycles per second.
     Epoch seconds must be re-based first: their angles exceed what even float64 resolves well.

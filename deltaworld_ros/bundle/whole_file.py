@@ -17,7 +17,7 @@ from deltaworld_ros.errors import UserError
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
     """
-    Give a text file that takes the place of `path` once it is complete.
+    Yield a text file that takes the place of `path` once it is complete.
 
     On an error nothing is left of it, and what was there before stays. What is no regular file,
     such as /dev/stdout, is written as it is. Raise `UserError` where it cannot be written.

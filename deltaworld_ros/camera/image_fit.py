@@ -37,7 +37,7 @@ class ImageFit:
         self.region = ((source_width - width) // 2, (source_height - height) // 2, width, height)
 
     def apply(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Give the region of an RGB frame at the graph's input size, (h, w, 3) uint8."""
+        """Return the region of an RGB frame at the graph's input size, (h, w, 3) uint8."""
         if rgb.shape != (self.source_height, self.source_width, 3) or rgb.dtype != np.uint8:
             raise UserError(
                 f'image of shape {rgb.shape} and type {rgb.dtype}: must be '
@@ -62,7 +62,7 @@ class ImageFit:
     def intrinsics(self, camera_matrix: ArrayLike, width: int | None = None,
                    height: int | None = None) -> NDArray[np.float64]:
         """
-        Give the 3x3 camera matrix of the region in pixels of the graph's input.
+        Return the 3x3 camera matrix of the region in pixels of the graph's input.
 
         `width` and `height` ask for the same region at another size, such as that of the maps.
         Pixel centres are at whole numbers, as in sensor_msgs/CameraInfo. Raise `UserError` where

@@ -101,7 +101,7 @@ def convert(
 
 
 def _heads(given: list[str], first: str | None) -> dict[str, str]:
-    """Give the sources by name, the head to export first."""
+    """Return the sources by name, the head to export first."""
     heads: dict[str, str] = {}
     for text in given:
         match = None if Path(text).exists() else _NAMED.fullmatch(text)
@@ -138,7 +138,7 @@ def _tokens(text: str | None) -> Tokens | None:
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
-    """Give height and width in pixels."""
+    """Return height and width in pixels."""
     if text is None:
         return None
     match = _SIZE.fullmatch(text)
@@ -148,7 +148,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _sample_frames(width: int, height: int, stride: float, count: int) -> np.ndarray:
-    """Give frames (count, h, w, 3) of the sample recording, as near to the stride as it has."""
+    """Return frames (count, h, w, 3) of the sample recording, as near to the stride as it has."""
     from deltaworld_ros.bags.frames import BagFrames
     from deltaworld_ros.camera.image_fit import ImageFit
     from deltaworld_ros.evaluate.demo import SAMPLE_BAG

@@ -50,7 +50,7 @@ def output_console(stderr: bool = False) -> Console:
 
 
 def progress(disable: bool = False) -> Progress:
-    """Give a bar on the error stream for long work."""
+    """Return a bar on the error stream for long work."""
     return Progress(
         TextColumn('{task.description}', style='progress.description', markup=False),
         *Progress.get_default_columns()[1:-1], MofNCompleteColumn(), TimeRemainingColumn(),

@@ -25,7 +25,7 @@ from deltaworld_ros.bundle.protobuf import fields, messages, texts, write_field
 
 def cut_graph(model: bytes, wanted: Sequence[str]) -> bytes | None:
     """
-    Give the model with the values `wanted` as its outputs, in this order, and nothing else.
+    Return the model with the values `wanted` as its outputs, in this order, and nothing else.
 
     None where the graph has no such values.
     """

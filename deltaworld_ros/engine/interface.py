@@ -47,7 +47,7 @@ class Engine(Protocol):
             self, image: NDArray[np.uint8], previous: Features | None,
     ) -> tuple[Features, NDArray[np.float32], NDArray[np.float32]]:
         """
-        Give the features of an RGB image (h, w, 3), its delta and its anchor token, each (Dz,).
+        Return the features of an RGB image (h, w, 3), its delta and its anchor token, each (Dz,).
 
         The delta token encodes the change from `previous`; without it, it means nothing.
         """
@@ -57,7 +57,7 @@ class Engine(Protocol):
             self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
             rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Give future tokens (M, S, Dz) of tokens (T, Dz), tables (T+S, R), noise (M, S, W)."""
+        """Return future tokens (M, S, Dz) of tokens (T, Dz), tables (T+S, R), noise (M, S, W)."""
         ...
 
     def decode(

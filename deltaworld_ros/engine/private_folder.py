@@ -59,7 +59,7 @@ def keep(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _private_folder(path: Path) -> Iterator[int]:
-    """Give the descriptor of a folder that nobody else can write."""
+    """Yield the descriptor of a folder that nobody else can write."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(folder)

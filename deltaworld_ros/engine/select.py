@@ -76,7 +76,7 @@ def load_engine(
         num_samples: int | None = None, num_futures: int | None = None,
         single_leads: bool = False, apart_first: bool = False) -> Engine:
     """
-    Give the first engine that starts and reproduces the bundle's golden outputs.
+    Return the first engine that starts and reproduces the bundle's golden outputs.
 
     `engine` is `auto`, a family (`onnxruntime`) or one of `ENGINES`; `threads` is the number of
     CPU threads, 0 for the engine's choice. `log` gets a line for each engine refused and for the

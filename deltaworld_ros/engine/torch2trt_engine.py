@@ -67,7 +67,7 @@ class ConvertedGraph:
         self._count = count
 
     def run(self, outputs: Sequence[str], **inputs: Tensor) -> list[Tensor]:
-        """Compute everything; give the outputs asked for."""
+        """Compute everything and return the outputs asked for."""
         counted = COUNTED[self._name]
         if not counted:
             return self._run(outputs, inputs)
@@ -128,7 +128,7 @@ class Torch2TrtEngine(TensorEngine):
 
 
 def gpu() -> torch.device:
-    """Give the GPU; raise `EngineUnavailable` where torch can use none."""
+    """Return the GPU; raise `EngineUnavailable` where torch can use none."""
     if not torch.cuda.is_available():
         raise EngineUnavailable('torch2trt needs a GPU that torch can use')
     return torch.device('cuda')

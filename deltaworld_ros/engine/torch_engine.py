@@ -104,7 +104,7 @@ class TorchGraph:
 
 
 class TensorEngine:
-    """Graphs that take and give torch's tensors; features stay on the device as tensors."""
+    """Graphs that take and return torch's tensors; features stay on the device as tensors."""
 
     def __init__(self, name: str, graphs: Mapping[str, Graph], manifest: Manifest,
                  device: torch.device) -> None:

@@ -35,7 +35,7 @@ def list_bags(sources: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def local_copy(source: str) -> Iterator[Path]:
-    """Give the path of a recording; one at an address is copied here for the while."""
+    """Yield the path of a recording; one at an address is copied here for the while."""
     if _ADDRESS not in source:
         yield Path(source)
         return

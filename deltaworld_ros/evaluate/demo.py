@@ -176,7 +176,7 @@ def _node_arguments(bundle: Bundle, image_topic: str, info_topic: str | None) ->
 
 @contextlib.contextmanager
 def own_domain() -> Iterator[int]:
-    """Give a ROS domain that no other demo on this machine uses; 0, the usual one, is left out."""
+    """Yield a ROS domain that no other demo on this machine uses, but not 0, the usual one."""
     # Domains above 101 use ports that the system may have given to others.
     for domain in range(101, 0, -1):
         # An abstract name: it is no file that others could lay there, and ends with its process.

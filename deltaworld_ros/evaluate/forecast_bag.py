@@ -44,7 +44,7 @@ class ForecastBag:
             raise UserError(f'{folder}: cannot be written: {error}') from None
 
     def __enter__(self) -> ForecastBag:
-        """Give the open bag."""
+        """Return the open bag."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

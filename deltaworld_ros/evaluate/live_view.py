@@ -54,7 +54,7 @@ class PictureServer:
         self.address = f'ws://127.0.0.1:{self._server.port}'
 
     def __enter__(self) -> PictureServer:
-        """Give the server, which is up already."""
+        """Return the server, which is up already."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

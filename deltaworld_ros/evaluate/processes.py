@@ -30,7 +30,7 @@ class Processes:
         log_folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Processes:
-        """Give the object itself."""
+        """Return the object itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

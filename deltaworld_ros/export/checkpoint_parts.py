@@ -31,7 +31,7 @@ _MARKS = {
 
 def load_part(checkpoint: Checkpoint, **chosen: Any) -> tuple[nn.Module, Sizes]:
     """
-    Build the network of a checkpoint in float32 and evaluation mode; give it and its sizes.
+    Build the network of a checkpoint in float32 and evaluation mode; return it and its sizes.
 
     `chosen` are sizes that no tensor tells: the grid, and of which kind the tokens are. Raise
     `UserError` that names what is unknown, missing, wrong in shape, NaN or infinite.
@@ -162,7 +162,7 @@ def _world(checkpoint: Checkpoint) -> Sizes:
 
 
 def patch_world_sizes(checkpoint: Checkpoint) -> Sizes:
-    """Give the sizes of DINO-world, whose file looks like that of a predictor over tokens."""
+    """Return the sizes of DINO-world, whose file looks like that of a predictor over tokens."""
     sizes = dict(checkpoint.sizes or _world(checkpoint))
     if 'token_size' in sizes:
         sizes['feature_size'] = sizes.pop('token_size')

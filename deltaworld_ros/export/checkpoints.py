@@ -138,7 +138,7 @@ def _read_shards(path: Path) -> dict[str, Tensor]:
 
 
 def shard_names(path: Path) -> list[str]:
-    """Give the names of the files that an index of safetensors files lists."""
+    """Return the names of the files that an index of safetensors files lists."""
     try:
         if path.stat().st_size > _LARGEST_INDEX:
             raise UserError(f'{path}: too large for an index')
@@ -202,7 +202,7 @@ def _check_tensors(path: Path, tensors: Mapping[str, object]) -> None:
 
 
 def _sizes(path: Path, metadata: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Give the sizes that our training writes into the metadata, by part."""
+    """Return the sizes that our training writes into the metadata, by part."""
     try:
         sizes = json.loads(metadata.get('sizes', '{}'))
     except (ValueError, RecursionError):

@@ -111,7 +111,7 @@ def read_networks(
 
 
 def own_size(networks: Networks) -> tuple[int, int]:
-    """Give the height and width in pixels of the grid that the tokenizer was built for."""
+    """Return the height and width in pixels of the grid that the tokenizer was built for."""
     rows, columns = networks.sizes['tokenizer']['grid']
     return PATCH * rows, PATCH * columns
 

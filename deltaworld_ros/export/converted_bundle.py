@@ -151,7 +151,7 @@ def bundle_networks(bundle: Bundle, head: str | None = None) -> tuple[
     """
     Read a converted bundle's networks back, with another of its heads where one is named.
 
-    Gives the networks and the head's classes, for `fit_to_size` and an export anew. Raise
+    Return the networks and the head's classes, for `fit_to_size` and an export anew. Raise
     `UserError` where the bundle has no weights or no such head.
     """
     path = bundle.file(NETWORKS_NAME)
@@ -174,7 +174,7 @@ def bundle_networks(bundle: Bundle, head: str | None = None) -> tuple[
 
 
 def head_file(name: str) -> str:
-    """Give the file of a segmentation head in a bundle."""
+    """Return the file of a segmentation head in a bundle."""
     return f'segmentation-{name}.safetensors'
 
 

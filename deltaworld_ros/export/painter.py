@@ -25,7 +25,7 @@ def load_painter(checkpoint: Checkpoint, networks: Networks) -> tuple[Painter, l
     """
     Build the painter of a checkpoint for the features of networks.
 
-    Give it and the names of tensors that it has no use for, which the release leaves out too.
+    Return it and the names of tensors that it has no use for, which the release leaves out too.
     Raise `UserError` where a tensor is missing or wrong, or the features are another backbone's.
     """
     used = {name: tensor for name, tensor in checkpoint.tensors.items()

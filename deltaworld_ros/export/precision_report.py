@@ -65,7 +65,7 @@ def precision_report(
 def graph_inputs(
     manifest: Manifest, golden: Mapping[str, np.ndarray],
 ) -> dict[str, tuple[Tensor, ...]]:
-    """Give what each graph gets, in the order of its inputs, from the arrays of golden.npz."""
+    """Return what each graph gets, in the order of its inputs, from the arrays of golden.npz."""
     arrays = {name: torch.from_numpy(value) for name, value in golden.items()}
     features = arrays['features']
     ahead = np.concatenate([golden['stamps'] - golden['stamps'][-1], manifest.leads])
@@ -82,7 +82,7 @@ def graph_inputs(
 def _run(
     graph: nn.Module, outputs: tuple[str, ...], arguments: tuple[Tensor, ...],
 ) -> dict[str, Tensor]:
-    """Run a graph; give what each layer group and output was, patches or tokens in rows."""
+    """Run a graph; return what each layer group and output was, patches or tokens in rows."""
     calls: dict[str, list[Tensor]] = defaultdict(list)
     handles: list[RemovableHandle] = []
     for name, module in graph.named_modules():

@@ -27,7 +27,7 @@ QUANTISED = ('observe', 'decode')
 
 
 def find_quantiser() -> Callable[..., Any]:
-    """Give ModelOpt's function for ONNX graphs; `UserError` says what to install."""
+    """Return ModelOpt's function for ONNX graphs; `UserError` says what to install."""
     try:
         quantiser: Callable[..., Any] = importlib.import_module(
             'modelopt.onnx.quantization').quantize
@@ -88,7 +88,7 @@ def mlp_products(
 def _constant(
     name: str, constants: Mapping[str, np.ndarray], makers: Mapping[str, onnx.NodeProto],
 ) -> bytes | None:
-    """Give the bytes of a constant matrix, which may be transposed in the graph."""
+    """Return the bytes of a constant matrix, which may be transposed in the graph."""
     if name in constants:
         return np.ascontiguousarray(constants[name]).tobytes()
     maker = makers.get(name)

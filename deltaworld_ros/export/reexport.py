@@ -26,7 +26,7 @@ from deltaworld_ros.model.networks import Networks, load_networks
 
 def find_networks(source: str, described_by: str) -> tuple[Networks, Bundle]:
     """
-    Give networks and the bundle that describes them.
+    Return networks and the bundle that describes them.
 
     `source` is a bundle that holds its networks, or a file of networks, which the bundle
     `described_by` describes. Raise `UserError` where it is neither.

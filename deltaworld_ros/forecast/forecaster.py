@@ -149,7 +149,7 @@ class Forecaster:
 
     @property
     def features(self) -> Features:
-        """Give the newest frame's features as the engine keeps them."""
+        """Return the newest frame's features as the engine keeps them."""
         return self._newest().features
 
     @property
@@ -181,7 +181,7 @@ class Forecaster:
         return self._result(maps, (0.0, *self._manifest.leads), weights, timings, painted)
 
     def present(self) -> Forecast:
-        """Give the maps of the newest frame alone, which need no context."""
+        """Return the maps of the newest frame alone, which need no context."""
         m = self._manifest
         weights = np.ones(1, np.float32)
         started = time.perf_counter()
@@ -212,12 +212,12 @@ class Forecaster:
             self, num_samples: int | None = None, num_futures: int | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, float]]:
         """
-        Draw futures from the newest frame and give those chosen, before any decoding.
+        Draw futures from the newest frame and choose some, before any decoding.
 
         Other numbers than the forecaster's own serve evaluation (equal ones: plain sampling) and
         draw fresh noise.
 
-        Give tokens (K, S, Dz), weights (K,) by descending weight, and the timings so far.
+        Return tokens (K, S, Dz), weights (K,) by descending weight, and the timings so far.
         """
         m = self._manifest
         started = time.perf_counter()
@@ -236,7 +236,7 @@ class Forecaster:
         return sampled[chosen], weights, timings
 
     def context_tokens(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Give the tokens (T, Dz) of the whole context and their times (T,), 0 s the newest."""
+        """Return the tokens (T, Dz) of the whole context and their times (T,), 0 s the newest."""
         context = self._chain.context()
         if len(context) < self._manifest.context_length:
             raise RuntimeError(f'the context has {len(context)} of '

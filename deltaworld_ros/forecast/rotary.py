@@ -16,7 +16,7 @@ __all__ = ['relative_times', 'time_tables']
 
 def relative_times(stamps_ns: Sequence[int], leads: Sequence[float]) -> NDArray[np.float64]:
     """
-    Give times (T+S,) in seconds relative to the newest stamp: the stamps', then the leads.
+    Return times (T+S,) in seconds relative to the newest stamp: the stamps', then the leads.
 
     `stamps_ns` are integer nanoseconds, oldest first: float32 epoch seconds would be wrong by
     minutes, float64 ones by a fraction of a microsecond.

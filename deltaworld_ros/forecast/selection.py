@@ -20,8 +20,8 @@ def select_futures(
     """
     Choose representatives of sampled futures (M, S, Dz) by their leading token dimensions.
 
-    Give the indices (K,) of K different samples and their weights (K,), the share of samples that
-    each stands for, by descending weight. The same tokens always give the same choice. Raise
+    Return the indices (K,) of K different samples and their weights (K,), the share of samples
+    that each stands for, by descending weight. The same tokens always give the same choice. Raise
     `UserError` where there are fewer samples than futures.
     """
     samples = len(tokens)
@@ -89,7 +89,7 @@ def _assign(distances: NDArray[np.float32], medoids: NDArray[np.int64]) -> NDArr
 
 def _most_central(distances: NDArray[np.float32], owner: NDArray[np.int64],
                   medoids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give each cluster's member of least total distance; a medoid yields only to a better one."""
+    """Return each cluster's member of least total distance; only a better one replaces it."""
     central = medoids.copy()
     for cluster, medoid in enumerate(medoids):
         inside = owner == cluster

@@ -95,7 +95,7 @@ class SelfScore:
             deque() for _ in self._leads]
 
     def forget(self) -> None:
-        """Give up the forecasts that wait: the context begins anew."""
+        """Discard the forecasts that wait: the context begins anew."""
         self._waiting = []
         self._newest_ns, self._interval_ns = None, 0
 

@@ -17,7 +17,7 @@ from deltaworld_ros.planning.pose import Pose, mounts_of_text, rotation_of_quate
 
 
 class CameraMount:
-    """Gives the pose of a camera's optical frame in the robot's frame `base_frame`."""
+    """Looks up the pose of a camera's optical frame in the robot's frame `base_frame`."""
 
     def __init__(self, node: LifecycleNode, log: ThrottledLog) -> None:
         self.base_frame: str = parameter(node, 'base_frame')

@@ -55,5 +55,5 @@ class FrameScore:
         return self._score.scores() if part.present else None
 
     def forget(self) -> None:
-        """Give up what waits for its future: the context begins anew."""
+        """Discard what waits for its future: the context begins anew."""
         self._score.forget()

@@ -50,7 +50,7 @@ def image_message(header: Header, pixels: NDArray[Any], kind: str | None = None)
 
 def serialized_image(header: Header, pixels: NDArray[Any], kind: str | None = None) -> bytes:
     """
-    Give what serializing `image_message` of the same arguments gives, in a fraction of the time.
+    Return what serializing `image_message` of the same arguments gives, in a fraction of the time.
 
     The pixels go straight behind fields that are serialized once for each kind of image.
     """
@@ -63,7 +63,7 @@ def serialized_image(header: Header, pixels: NDArray[Any], kind: str | None = No
 
 
 def restamped(message: bytes, header: Header) -> bytes:
-    """Give a serialized message that begins with a header the stamp of another header."""
+    """Return a serialized message that begins with a header the stamp of another header."""
     stamp = _STAMP.pack(header.stamp.sec, header.stamp.nanosec)
     return message[:_STAMP_OFFSET] + stamp + message[_STAMP_OFFSET + _STAMP.size:]
 

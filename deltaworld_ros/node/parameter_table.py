@@ -35,7 +35,7 @@ class ParameterRow:
 
     @property
     def type_name(self) -> str:
-        """Give the type's name as ROS 2 spells it."""
+        """Return the type's name as ROS 2 spells it."""
         return {bool: 'bool', int: 'integer', float: 'double', str: 'string'}[type(self.default)]
 
     @property

@@ -38,7 +38,7 @@ def declare_parameters(node: Node, table: Sequence[ParameterRow] = PARAMETERS) -
 
 
 def parameter(node: Node, name: str) -> Any:
-    """Give the value of a declared parameter."""
+    """Return the value of a declared parameter."""
     return node.get_parameter(name).value
 
 

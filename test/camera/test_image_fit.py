@@ -15,7 +15,7 @@ SIZES = [(1280, 720), (640, 360), (640, 480), (1920, 1080), (1921, 1081), (320, 
 
 
 def ramp(width: int, height: int) -> np.ndarray:
-    """Give an image whose red grows with x and green with y, 0 to 255 over the frame."""
+    """Return an image whose red grows with x and green with y, 0 to 255 over the frame."""
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.round(np.linspace(0, 255, width))
     image[..., 1] = np.round(np.linspace(0, 255, height))[:, None]

@@ -36,7 +36,7 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 def futures(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Give tokens that change the classes, and uneven weights."""
+    """Return tokens that change the classes, and uneven weights."""
     m = bundle.manifest
     generator = np.random.default_rng(0)
     tokens = generator.standard_normal((FUTURES, m.steps, m.token_size)).astype(np.float32)

@@ -34,7 +34,7 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 @pytest.fixture(scope='module', params=['onnxruntime-cpu', 'torch'])
 def engine(bundle: Bundle, request: pytest.FixtureRequest) -> Engine:
-    """Give each engine of this machine: all must keep the same promises."""
+    """Return each engine of this machine: all must keep the same promises."""
     if request.param == 'torch':
         pytest.importorskip('torch')
     return ENGINES[request.param](bundle, 1, print)

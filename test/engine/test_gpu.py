@@ -103,7 +103,7 @@ def test_forecasts_go_on_from_features_on_the_device(engine: str) -> None:
 
 
 def outputs(engine: Engine, bundle: Bundle) -> list[np.ndarray]:
-    """Give all outputs of two frames and of decoding 6, 1, 6 and 9 futures."""
+    """Return all outputs of two frames and of decoding 6, 1, 6 and 9 futures."""
     m = bundle.manifest
     generator = np.random.default_rng(0)
     result: list[np.ndarray] = []

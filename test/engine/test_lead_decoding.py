@@ -34,7 +34,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope='module')
 def engine(bundle: Bundle) -> OnnxRuntimeEngine:
-    """Give an engine that has its graphs of single leads."""
+    """Return an engine that has its graphs of single leads."""
     engine = OnnxRuntimeEngine(bundle, threads=1)
     assert len(engine.prepare_leads(bundle)) == 1 + 2 * bundle.manifest.steps
     return engine

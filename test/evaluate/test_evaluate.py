@@ -44,7 +44,7 @@ def evaluate(engine: Engine, bundle: Bundle, *paths: Path, **options) -> dict:
 
 
 def drive(bundle: Bundle, count: int = 20) -> np.ndarray:
-    """Give frames that grow brighter for a while, at the bundle's size."""
+    """Return frames that grow brighter for a while, at the bundle's size."""
     return fading_frames(bundle.manifest, count)
 
 

@@ -20,7 +20,7 @@ MS = 1_000_000
 
 
 def match(stamps_ms: list[int], forecast_ms: int) -> list[tuple[list[int], list[int]]]:
-    """Give the frames (ms) and offsets (ms) that one forecast is matched with."""
+    """Return the frames (ms) and offsets (ms) that one forecast is matched with."""
     matcher: FutureMatcher[str, int] = FutureMatcher(LEADS)
     found = []
     for stamp in stamps_ms:
@@ -84,7 +84,7 @@ def test_a_frame_costs_the_same_late_in_a_long_drive():
 
 
 def drive(count: int, future_labels: np.ndarray, lead_labels: np.ndarray) -> dict[int, Published]:
-    """Give what a node published at 10 Hz: class i in image i, forecasts as they are given."""
+    """Return what a node published at 10 Hz: class i in image i, forecasts as they are given."""
     published = {}
     for index in range(count):
         labels = np.full((4, 6), index % 3, np.uint8)

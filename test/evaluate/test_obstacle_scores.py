@@ -23,7 +23,7 @@ FAR = 50.0
 
 
 def random_futures(seed: int, columns: int = 7) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give values (5, columns) with a tie, weights (5,) and a truth (columns,)."""
+    """Return values (5, columns) with a tie, weights (5,) and a truth (columns,)."""
     rng = np.random.default_rng(seed)
     values, weights = rng.uniform(0, 50, (5, columns)), rng.dirichlet(np.ones(5))
     values[3] = values[1]

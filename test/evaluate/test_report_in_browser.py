@@ -46,7 +46,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def shown(page: Page) -> tuple[str, str, str]:
-    """Give the picture of the viewer, its caption and the line below the slider."""
+    """Return the picture of the viewer, its caption and the line below the slider."""
     return tuple(page.evaluate(
         "[document.getElementById('view').src, "
         "document.getElementById('view-caption').textContent, "

@@ -197,7 +197,7 @@ def test_a_folder_in_use_is_left_alone(converted: Bundle, release: dict[str, Pat
 
 
 def convert_error(release: dict[str, Path], *arguments: str) -> str:
-    """Give the one line with which the command ends in this process."""
+    """Return the one line with which the command ends in this process."""
     options = {'--tokenizer': release['tokenizer'], '--tokens': 'delta',
                '--predictor': release['predictor'],
                '--backbone': release['backbone'], '--seg-head': release['cityscapes'],

@@ -49,14 +49,14 @@ def benchmark_module() -> ModuleType:
 
 @pytest.fixture(scope='module')
 def compact() -> Pair:
-    """Give the shipped bundle and its networks."""
+    """Return the shipped bundle and its networks."""
     bundle = load_bundle('street-lite0')
     return bundle, bundle_networks(bundle)
 
 
 @pytest.fixture(scope='module')
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """Give a small bundle of the paper's networks."""
+    """Return a small bundle of the paper's networks."""
     networks = copy.deepcopy(vit_networks(layers=1, size=128, heads=2))
     with torch.no_grad():
         for name, parameter in networks.tokenizer.named_parameters():
@@ -121,7 +121,7 @@ class Profiled:
         monkeypatch.setattr(onnxruntime, 'InferenceSession', open_session)
 
     def executed(self) -> tuple[Counter[str], dict[str, list[tuple[str, list[list[int]]]]]]:
-        """Give the runs of each graph, and each graph's executed nodes with input shapes."""
+        """Return the runs of each graph, and each graph's executed nodes with input shapes."""
         runs: Counter[str] = Counter()
         nodes: dict[str, list[tuple[str, list[list[int]]]]] = {}
         for name, session in self.sessions.items():
@@ -138,7 +138,7 @@ class Profiled:
 def first_dimension(
         nodes: list[tuple[str, list[list[int]]]], operators: str, place: int,
         tail: tuple[int, ...]) -> list[int]:
-    """Give the batch of each executed node of these operators whose input ends so."""
+    """Return the batch of each executed node of these operators whose input ends so."""
     return [shapes[place][0] for operator, shapes in nodes
             if operators in operator and len(shapes) > place
             and tuple(shapes[place][-len(tail):]) == tail]
@@ -203,7 +203,7 @@ def stream(forecaster: Forecaster, bundle: Bundle, rate: int) -> int:
 
 def backbone_frames(
         nodes: list[tuple[str, list[list[int]]]], bundle: Bundle) -> list[int]:
-    """Give the frames in each execution of the backbone's stem: its convolution of the image."""
+    """Return the frames in each execution of the backbone's stem: its convolution of the image."""
     m = bundle.manifest
     # The stem of EfficientNet may be padded by a node of its own.
     return [shapes[0][0] for operator, shapes in nodes
@@ -212,7 +212,7 @@ def backbone_frames(
 
 def encoder_pairs(
         nodes: list[tuple[str, list[list[int]]]], networks: Networks) -> list[int]:
-    """Give the pairs in each execution of the encoder's first block."""
+    """Return the pairs in each execution of the encoder's first block."""
     tokenizer = networks.sizes['tokenizer']
     rows, columns = tokenizer['grid']
     if tokenizer['kind'] == 'delta':
@@ -226,5 +226,5 @@ def encoder_pairs(
 
 
 def encoder_batch(networks: Networks) -> int:
-    """Give the pairs a frame: the compact tokenizer's anchor token is no pair."""
+    """Return the pairs a frame: the compact tokenizer's anchor token is no pair."""
     return 2 if networks.sizes['tokenizer']['kind'] == 'delta' else 1

@@ -23,7 +23,7 @@ def feed(chain: ContextChain, stamp_ns: int) -> None:
 
 
 def camera(rate: float, seconds: float, jitter: float, drops: float, seed: int) -> list[int]:
-    """Give increasing stamps in nanoseconds; jitter is a share of the period."""
+    """Return increasing stamps in nanoseconds; jitter is a share of the period."""
     rng = np.random.default_rng(seed)
     count = int(seconds * rate)
     times = (np.arange(count) + jitter * rng.uniform(-0.5, 0.5, count)) / rate

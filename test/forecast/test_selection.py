@@ -14,7 +14,7 @@ from deltaworld_ros.forecast.selection import select_futures
 
 
 def clustered(seed: int, samples: int = 256, modes: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Give futures (M, 3, 40) of unequally likely modes, and each future's mode."""
+    """Return futures (M, 3, 40) of unequally likely modes, and each future's mode."""
     rng = np.random.default_rng(seed)
     likely = rng.dirichlet(np.full(modes, 2.0))
     centres = rng.standard_normal((modes, 3, 40)) * 3
@@ -24,7 +24,7 @@ def clustered(seed: int, samples: int = 256, modes: int = 6) -> tuple[np.ndarray
 
 
 def cost(tokens: np.ndarray, chosen: np.ndarray) -> float:
-    """Give the mean squared distance of every sample to its nearest representative."""
+    """Return the mean squared distance of every sample to its nearest representative."""
     points = tokens.reshape(len(tokens), -1)
     return ((points[:, None] - points[chosen]) ** 2).sum(-1).min(1).mean()
 

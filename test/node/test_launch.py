@@ -81,7 +81,7 @@ def test_parameters_file_has_only_known_parameters_with_accepted_values():
 
 
 def viewer_topics() -> set[str]:
-    """Give the topics of the forecast node that the RViz and Foxglove configurations show."""
+    """Return the topics of the forecast node that the RViz and Foxglove configurations show."""
     rviz = yaml.safe_load((ROOT / 'config' / 'forecast.rviz').read_text(encoding='utf-8'))
     displays = rviz['Visualization Manager']['Displays']
     layout = json.loads((ROOT / 'config' / 'foxglove_layout.json').read_text(encoding='utf-8'))

@@ -31,7 +31,7 @@ LEADS = (0, 200, 400, 600)
 
 
 def offline(folder: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Give labels and depth (S+1, a, b) of each scored forecast by its stamp."""
+    """Return labels and depth (S+1, a, b) of each scored forecast by its stamp."""
     bundle = load_bundle(folder)
     engine = load_engine(bundle, 'onnxruntime', threads=1)
     maker = ColumnMaker(engine, bundle.manifest, None, bundle.manifest.leads)

@@ -38,7 +38,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.fixture
 def client(node: Client) -> Iterator[Client]:
-    """Give a client of the one node, which every test leaves without subscriptions."""
+    """Yield a client of the one node, which every test leaves without subscriptions."""
     node.connect()   # another test may have left it with images of another frame_id
     yield node
     node.unsubscribe_leads()

@@ -47,7 +47,7 @@ PARKED = forecast([[[Box(18, 0)], [Box(16, 0)], [Box(14, 0)]]] * 2, [Box(20, 0)]
 
 @pytest.fixture
 def result(tiny_bundle: Path) -> FrameResult:
-    """Give the result of a camera whose maps are those of the scenes."""
+    """Return the result of a camera whose maps are those of the scenes."""
     manifest = Manifest(**{
         **load_bundle(tiny_bundle).manifest.__dict__, 'classes': STREET, 'map_width': COLUMNS,
         'map_height': ROWS, 'image_width': 2 * COLUMNS, 'image_height': 2 * ROWS,

@@ -21,7 +21,7 @@ def ego(seconds: float, x: float, *, speed: float = 10.0, yaw: float = 0.0,
 
 @pytest.fixture
 def driving() -> OdometryBuffer:
-    """Give odometry of 10 m/s at 10 Hz, from 100.0 to 101.0 s."""
+    """Return odometry of 10 m/s at 10 Hz, from 100.0 to 101.0 s."""
     buffer = OdometryBuffer(limit=0.5)
     for step in range(11):
         buffer.add(ego(100 + 0.1 * step, float(step)))

@@ -71,7 +71,7 @@ def part_of(module: str) -> str:
 
 
 def imported_modules(file: Path) -> Iterator[tuple[int, str]]:
-    """Give the line and name of every import, those inside functions too."""
+    """Yield the line and name of every import, those inside functions too."""
     for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
             for alias in node.names:

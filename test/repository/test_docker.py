@@ -20,7 +20,7 @@ DOCKERFILES = ['docker/Dockerfile', 'docker/jetson.Dockerfile']
 
 
 def instructions(path: str) -> list[tuple[str, str]]:
-    """Give the instructions of a Dockerfile in their order, lines joined."""
+    """Return the instructions of a Dockerfile in their order, lines joined."""
     text = re.sub(r'^#.*\n', '', (ROOT / path).read_text(encoding='utf-8'), flags=re.MULTILINE)
     lines = text.replace('\\\n', ' ').splitlines()
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines if line.strip()]

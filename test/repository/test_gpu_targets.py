@@ -22,7 +22,7 @@ import gpu_forecast  # noqa: E402
 
 
 def make(target: str, *variables: str, folder: Path = ROOT) -> str:
-    """Give the commands of a target as make would run them."""
+    """Return the commands of a target as make would run them."""
     run = subprocess.run(
         ['make', '--dry-run', '--always-make', target, *variables], cwd=folder, text=True,
         capture_output=True, timeout=60, check=False)

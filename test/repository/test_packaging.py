@@ -36,7 +36,7 @@ ROSDEP_KEYS = {
 
 
 def data_files() -> list[Path]:
-    """Give the files besides Python code that the package needs at run time."""
+    """Return the files besides Python code that the package needs at run time."""
     package = ROOT / 'deltaworld_ros'
     return [file.relative_to(ROOT) for file in sorted(package.rglob('*'))
             if file.is_file() and file.suffix not in ('.py', '.pyc')]

@@ -50,7 +50,7 @@ class Page:
             pass
 
     def evaluate(self, script: str) -> Any:
-        """Give the value of an expression."""
+        """Return the value of an expression."""
         result = self.call('Runtime.evaluate', expression=script, returnByValue=True)
         assert 'exceptionDetails' not in result, result
         return result['result'].get('value')
@@ -66,7 +66,7 @@ class Page:
 
 @contextmanager
 def browser_page(folder: Path) -> Iterator[Page]:
-    """Give a page of a browser that keeps its files in `folder`; skip where there is none."""
+    """Yield a page of a browser that keeps its files in `folder`; skip where there is none."""
     client = pytest.importorskip('websockets.sync.client', reason='pip install websockets')
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:

@@ -52,7 +52,7 @@ class HostCudart:
             self._recording.append(work)
 
     def array(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """Give memory as an array; it must be allocated."""
+        """Return memory as an array; it must be allocated."""
         size = int(np.prod(shape)) * dtype.itemsize
         assert size <= ctypes.sizeof(self.memory[address]), 'outside of an allocation'
         return np.ndarray(shape, dtype, (ctypes.c_char * size).from_address(address))

@@ -60,7 +60,7 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
 
 
 def network_bundle() -> Path:
-    """Give the folder of the bundle of random networks, exported once a test run."""
+    """Return the folder of the bundle of random networks, exported once a test run."""
     return once('networks', write_network_bundle)
 
 

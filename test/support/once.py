@@ -20,7 +20,7 @@ VARIABLE = 'DELTAWORLD_TEST_STORE'
 
 def once(name: str, make: Callable[[Path], object]) -> Path:
     """
-    Give the folder that `make` filled, which nobody may change.
+    Return the folder that `make` filled, which nobody may change.
 
     The first process that asks for a name makes its folder; others wait for it. A `make` that
     raises leaves nothing behind.

@@ -27,7 +27,7 @@ def parameter_value(full_name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def fill(module: nn.Module, name: str) -> nn.Module:
-    """Give every parameter and buffer its value and return the module in evaluation mode."""
+    """Set every parameter and buffer to its value and return the module in evaluation mode."""
     state = {
         key: value if key.endswith('num_batches_tracked')
         else torch.from_numpy(parameter_value(f'{name}.{key}', tuple(value.shape)))

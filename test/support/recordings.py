@@ -15,7 +15,7 @@ LEVEL_STEP = 3
 
 
 def numbered_frame(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """Give an RGB frame of (w, h), all of the number's grey level."""
+    """Return an RGB frame of (w, h), all of the number's grey level."""
     return np.full((size[1], size[0], 3), 8 + LEVEL_STEP * number, np.uint8)
 
 

@@ -40,7 +40,7 @@ def random_tensors(shapes: dict[str, list[int]], seed: int) -> dict[str, Tensor]
 def painter_shapes(
         features: int = 64, size: int = 64, layers: int = 2, mlp: int = 96, patches: int = 16,
 ) -> dict[str, list[int]]:
-    """Give every name and shape of the released RGB head, of other sizes."""
+    """Return every name and shape of the released RGB head, of other sizes."""
     shapes = {
         'decoder_embed.weight': [size, features], 'decoder_embed.bias': [size],
         'trainable_cls_token': [1, 1, size], 'decoder_pos_embed': [1, 1 + patches, size],

@@ -46,7 +46,7 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
 @contextmanager
 def own_domain() -> Iterator[int]:
-    """Give a ROS domain that no other test on this machine uses meanwhile."""
+    """Yield a ROS domain that no other test on this machine uses meanwhile."""
     for domain in range(20, 100):
         with open(Path(tempfile.gettempdir()) / f'deltaworld_test_domain_{domain}', 'w') as file:
             try:
@@ -80,7 +80,7 @@ class NodeProcess:
         return self._log.read_text()
 
     def lines(self, text: str) -> list[str]:
-        """Give the log lines that contain `text`."""
+        """Return the log lines that contain `text`."""
         return [line for line in self.log.splitlines() if text in line]
 
     def resident_bytes(self) -> int:
@@ -192,7 +192,7 @@ class Client:
         return self.call(Trigger, 'reset_context')
 
     def fresh_diagnostics(self) -> dict[str, str]:
-        """Give diagnostics that were made after this call (by the system's clock)."""
+        """Return diagnostics that were made after this call (by the system's clock)."""
         called = time.time_ns()
         self.wait(lambda: self.diagnostics_stamp > called, 'fresh diagnostics')
         return self.diagnostics

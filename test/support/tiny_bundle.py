@@ -118,7 +118,7 @@ def write_golden(folder: Path, manifest: Manifest) -> None:
 
 
 def fading_frames(manifest: Manifest, count: int) -> NDArray[np.uint8]:
-    """Give (count, h, w, 3) frames of coloured patches that grow brighter from frame to frame."""
+    """Return (count, h, w, 3) frames of coloured patches that grow brighter with time."""
     rng = np.random.default_rng(3)
     tint = rng.choice(np.array([[90, 88, 91], [40, 120, 50], [60, 80, 150], [140, 50, 40]]),
                       (manifest.feature_rows, manifest.feature_columns))

@@ -75,7 +75,7 @@ def _fit_head(networks: Networks) -> None:
 def colored_frames(
     count: int, grid: Sequence[int] = GRID,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give frames (T, h, w, 3) of noisy coloured patches and the patches' colours (T, N)."""
+    """Return frames (T, h, w, 3) of noisy coloured patches and the patches' colours (T, N)."""
     generator = np.random.default_rng(0)
     palette = generator.integers(40, 216, (CLASSES, 3))
     colors = generator.integers(0, CLASSES, (count, *grid))

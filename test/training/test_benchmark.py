@@ -52,7 +52,7 @@ def subject(classes: int) -> Subject:
 
 
 def moving_frames(count: int, width: int, height: int, seed: int = 0) -> np.ndarray:
-    """Give frames (count, h, w, 3) of a coarse pattern that moves to the left."""
+    """Return frames (count, h, w, 3) of a coarse pattern that moves to the left."""
     wide = np.random.default_rng(seed).integers(0, 255, (4, 12, 3), np.uint8)
     wide = cv2.resize(wide, (2 * width, height), interpolation=cv2.INTER_CUBIC)
     return np.stack([wide[:, 2 * number:2 * number + width] for number in range(count)])

@@ -39,7 +39,7 @@ from deltaworld_training.data.sources.video_files import VideoFile
 
 
 def jittered_times(generator: np.random.Generator, rate: float, count: int) -> np.ndarray:
-    """Give the times of a camera that is up to 30 % late and lost a tenth of its frames."""
+    """Return the times of a camera that is up to 30 % late and lost a tenth of its frames."""
     times = (np.arange(count) + generator.uniform(0, 0.3, count)) / rate
     return 1.7e9 + times[generator.random(count) > 0.1]
 

@@ -52,7 +52,7 @@ def one(renderer: Renderer) -> TrueFutures:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder in which a worker process rendered the past of `OPEN_SEED`."""
+    """Return a folder in which a worker process rendered the past of `OPEN_SEED`."""
     folder = tmp_path_factory.mktemp('futures')
     build_futures(folder / f'320x192_{OPEN_SEED}', 1, SIZE, OPEN_SEED, workers=1)
     return folder

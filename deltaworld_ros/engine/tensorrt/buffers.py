@@ -46,7 +46,7 @@ class DeviceBuffer:
         return True
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         if self._capacity:
             self._cuda.free(self.address)
         self._capacity = self.address = 0
@@ -60,7 +60,7 @@ class PinnedBuffer:
         self._memory: NDArray[np.uint8] | None = None
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Give the memory as an array; a later call may reuse or move it."""
+        """Return the memory as an array; a later call may reuse or move it."""
         size = max(number_of_bytes(shape, dtype), 1)
         if self._memory is None or self._memory.size < size:
             self.free()
@@ -68,12 +68,12 @@ class PinnedBuffer:
         return np.ndarray(shape, dtype, self._memory.data)
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         memory, self._memory = self._memory, None
         if memory is not None:
             self._cuda.free_pinned(memory)
 
 
 def number_of_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Give the size of a contiguous array."""
+    """Return the size of a contiguous array."""
     return int(np.prod(shape)) * dtype.itemsize

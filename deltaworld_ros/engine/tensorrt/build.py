@@ -29,7 +29,7 @@ MOST_FUTURES = 20
 
 
 def input_ranges(graph: str, manifest: Manifest) -> Ranges:
-    """Give the sizes that an engine is built for: one camera, few to many samples or futures."""
+    """Return the sizes that an engine is built for: one camera, few to many samples or futures."""
     one = {0: (1, 1, 1)}
     if graph == 'observe':
         return {'image': one, 'previous_features': one}
@@ -45,7 +45,7 @@ def build_engines(
         log: Callable[[str], None], progress: Progress,
 ) -> dict[str, bytes]:
     """
-    Give the engine of each graph from the cache, built where it is not there.
+    Return the engine of each graph from the cache, built where it is not there.
 
     `capabilities` are compute capabilities such as `8.6`: of the GPU at hand, or with TensorRT-RTX
     of any. Raise `EngineUnavailable` where a graph cannot be parsed or built.
@@ -62,7 +62,7 @@ def build_engines(
 
 def plan_path(
         library: Any, bundle: Bundle, graph: str, capabilities: Sequence[str]) -> Path:
-    """Give where the cache keeps an engine, under a key of all that it depends on."""
+    """Return where the cache keeps an engine, under a key of all that it depends on."""
     key = plan_key({
         # Types and weights are in the graph as it was read: its hash stands for them too.
         'graph': hashlib.sha256(bundle.read(f'{graph}.onnx')).hexdigest(),
@@ -151,7 +151,7 @@ def _set_capabilities(library: Any, config: Any, capabilities: Sequence[str]) ->
 
 
 def rtx_target(library: Any, capability: str) -> Any:
-    """Give TensorRT-RTX's value for a compute capability; `EngineUnavailable` if it has none."""
+    """Return TensorRT-RTX's value for a compute capability; `EngineUnavailable` if it has none."""
     known = getattr(library.ComputeCapability, f'SM{capability.replace(".", "")}', None)
     if known is None:
         raise EngineUnavailable(

@@ -60,7 +60,7 @@ def build_ahead(
 
 
 def _targets(library: Any, capabilities: Sequence[str]) -> list[str]:
-    """Give the capabilities to build for, each once; a `UserError` names what cannot be."""
+    """Return the capabilities to build for, each once; a `UserError` names what cannot be."""
     wanted = list(dict.fromkeys(capabilities))
     for capability in wanted:
         if not re.fullmatch(r'[0-9]+\.[0-9]', capability):

@@ -44,11 +44,11 @@ class Cuda:
 
     @property
     def stream(self) -> int:
-        """Give the stream's handle."""
+        """Return the stream's handle."""
         return self._stream.value or 0
 
     def capability(self) -> str:
-        """Give the GPU's compute capability, such as `8.6`."""
+        """Return the GPU's compute capability, such as `8.6`."""
         numbers = []
         for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
             value = ctypes.c_int()
@@ -57,7 +57,7 @@ class Cuda:
         return '.'.join(numbers)
 
     def allocate(self, size: int) -> int:
-        """Give the address of `size` bytes of device memory."""
+        """Return the address of `size` bytes of device memory."""
         pointer = ctypes.c_void_p()
         self._call('cudaMalloc', ctypes.byref(pointer), ctypes.c_size_t(max(size, 1)))
         return pointer.value or 0
@@ -67,7 +67,7 @@ class Cuda:
         self._call('cudaFree', ctypes.c_void_p(address))
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Give an array in host memory that the device writes to directly; see `free_pinned`."""
+        """Return an array in host memory that the device writes to directly; see `free_pinned`."""
         pointer = ctypes.c_void_p()
         size = max(int(np.prod(shape)) * dtype.itemsize, 1)
         self._call('cudaMallocHost', ctypes.byref(pointer), ctypes.c_size_t(size))
@@ -95,7 +95,7 @@ class Cuda:
         """
         Record what `enqueue` puts on the stream as a CUDA graph, without running it.
 
-        Give the handle for `launch`. Raise `EngineUnavailable`, or what `enqueue` raises, where
+        Return the handle for `launch`. Raise `EngineUnavailable`, or what `enqueue` raises, where
         that fails; the stream is then as before.
         """
         self._call('cudaStreamBeginCapture', self._stream, _CAPTURE_THREAD_LOCAL)

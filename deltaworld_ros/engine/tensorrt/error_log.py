@@ -24,5 +24,5 @@ class ErrorLog:
         self.logger = Logger()
 
     def last(self) -> str:
-        """Give the last error in one line."""
+        """Return the last error in one line."""
         return ' '.join(self._errors[-1].split())[:300] if self._errors else 'it gave no reason'

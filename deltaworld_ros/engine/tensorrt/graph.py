@@ -114,7 +114,7 @@ class TensorRTGraph:
             on_device: Sequence[str] = (),
     ) -> dict[str, Any]:
         """
-        Run with inputs on either side; give `wanted` as host arrays without their first axis.
+        Run with inputs on either side; return `wanted` as host arrays without their first axis.
 
         Outputs named in `on_device` come as new device arrays and stay there.
         """
@@ -161,7 +161,7 @@ class TensorRTGraph:
         self._engine = None
 
     def _prepare(self, shapes: Shapes) -> FixedShapes:
-        """Give the context of these input shapes, made where it is not there yet."""
+        """Return the context of these input shapes, made where it is not there yet."""
         key = tuple(sorted(shapes.items()))
         if key not in self._prepared:
             while len(self._prepared) >= MOST_SHAPES:

@@ -55,7 +55,7 @@ KNOWN_PROBLEMS = (
 
 
 def known_problems(library: Any, capability: str) -> list[str]:
-    """Give a line for each problem reported of this TensorRT on a GPU of this capability."""
+    """Return a line for each problem reported of this TensorRT on a GPU of this capability."""
     numbers = re.findall(r'\d+', library.__version__)[:2]
     version = tuple(int(number) for number in numbers)
     return [] if is_rtx(library) else [

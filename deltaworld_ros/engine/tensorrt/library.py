@@ -35,7 +35,7 @@ def find_library() -> Any:
 
 
 def library_name(library: Any) -> str:
-    """Give name and version, such as `tensorrt_rtx 1.7.1.116`."""
+    """Return name and version, such as `tensorrt_rtx 1.7.1.116`."""
     name = 'tensorrt_rtx' if is_rtx(library) else 'tensorrt'
     return f'{name} {library.__version__}'
 

@@ -39,7 +39,7 @@ def _title(result: dict[str, Any]) -> str:
 
 
 def _rows(result: dict[str, Any]) -> Iterator[tuple[bool, tuple[str, str, str, str]]]:
-    """Give each row and whether it was measured here."""
+    """Yield each row and whether it was measured here."""
     name, horizons = result['benchmark'], result['horizons']
     digits = 2 if name == 'kitti' else 1
 

@@ -66,7 +66,7 @@ class SampledClips:
             f'{self.problems.summary()}')
 
     def _candidates(self, generator: np.random.Generator) -> Iterator[int]:
-        """Give recordings at random, and at last every one: the order is fixed by the clip."""
+        """Yield recordings at random, and at last every one: the order is fixed by the clip."""
         count = len(self.recordings)
         for _ in range(_DRAWS):
             yield int(generator.integers(count))

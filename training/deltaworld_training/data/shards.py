@@ -153,7 +153,7 @@ def open_folder(url: str) -> tuple[Any, str]:
 
 
 def encode_sample(clip: Clip, quality: int) -> Iterator[tuple[str, bytes]]:
-    """Give the files of a clip by their names without the key."""
+    """Yield the files of a clip by their names without the key."""
     yield 'json', json.dumps({
         'times': clip.times.tolist(), 'focal_length': clip.focal_length}).encode()
     for number, frame in enumerate(clip.frames):

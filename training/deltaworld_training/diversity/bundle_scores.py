@@ -51,17 +51,17 @@ class BundleSampler:
             self.forecaster.observe(image, FIRST_STAMP + float(time))
 
     def chosen(self) -> Samples:
-        """Give the futures that the node would publish, with their weights."""
+        """Return the futures that the node would publish, with their weights."""
         tokens, weights, _ = self.forecaster.sample_futures()
         return self.decode(tokens), weights
 
     def plain(self) -> Samples:
-        """Give plain samples of equal weight (the paper's protocol)."""
+        """Return plain samples of equal weight (the paper's protocol)."""
         tokens, weights, _ = self.forecaster.sample_futures(PLAIN_SAMPLES, PLAIN_SAMPLES)
         return self.decode(tokens), weights
 
     def true_tokens(self, one: TrueFutures) -> Samples:
-        """Give the true futures as the tokenizer carries them: what no predictor can beat."""
+        """Return the true futures as the tokenizer carries them: what no predictor can beat."""
         tokens = np.zeros((*one.futures.shape[:2], self.manifest.token_size), np.float32)
         for number, frames in enumerate(one.futures):
             features = self.forecaster.features

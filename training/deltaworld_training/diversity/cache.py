@@ -42,7 +42,7 @@ def load_futures(path: Path) -> TrueFutures:
 
 
 def cached_futures(folder: Path, count: int) -> Iterator[TrueFutures]:
-    """Give the first `count` pasts of a folder in the order of their seeds."""
+    """Yield the first `count` pasts of a folder in the order of their seeds."""
     for path in sorted(folder.glob('[0-9]*.npz'))[:count]:
         yield load_futures(path)
 

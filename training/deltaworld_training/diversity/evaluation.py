@@ -39,7 +39,7 @@ Extract = Callable[[np.ndarray], np.ndarray]  # pictures (n, h, w, 3) to feature
 
 
 def with_features(sets: Iterable[TrueFutures], extract: Extract) -> Iterator[FutureFeatures]:
-    """Give the features of every picture of the sets, one set at a time."""
+    """Yield the features of every picture of the sets, one set at a time."""
     for one in sets:
         shape = one.futures.shape
         flat = extract(one.futures.reshape(-1, *shape[2:]))

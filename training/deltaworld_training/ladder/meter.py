@@ -77,7 +77,7 @@ class Meter(lightning.Callback):
 
 
 def reset_peak() -> int:
-    """Give freed memory back, forget the peak and return the bytes that are held now."""
+    """Release freed memory, reset the peak and return the bytes that are held now."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
         _RESET_PEAK.write_text('5')

@@ -106,7 +106,7 @@ def open_cityscapes(path: str | Path, split: str = 'train') -> list[CityscapesSn
 
 
 def _snippets(city: Path) -> Iterator[tuple[str, int, int]]:
-    """Give sequence, first frame and count of every run of at most 30 consecutive frames."""
+    """Yield sequence, first frame and count of every run of at most 30 consecutive frames."""
     found: dict[str, list[int]] = {}
     for name in image_names(city):
         parts = name.split('_')
