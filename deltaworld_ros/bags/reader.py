@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
 from rosbags.typesys import Stores, get_typestore
 
 from deltaworld_ros.bags import mcap_storage, ros1_storage, sqlite_storage
@@ -22,6 +21,7 @@ from deltaworld_ros.bags.decompression import (
     decompress_file,
 )
 from deltaworld_ros.bags.storage import Message, Storage, Topic
+from deltaworld_ros.bundle.yaml_file import parse_yaml
 from deltaworld_ros.errors import UserError
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -33,7 +33,9 @@ _STORAGES: tuple[tuple[bytes, Callable[[Path], Storage]], ...] = (
 )
 _ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 _KINDS = 'not a readable rosbag2 folder, .mcap, .db3 or .bag file'
+# A bag of many small files has some 15 values and 250 bytes a file.
 _MAX_METADATA = 16 * 2**20
+_MAX_METADATA_VALUES = 1_000_000
 
 
 class BagReader:
@@ -139,7 +141,8 @@ class BagReader:
             if (self.path / 'metadata.yaml').stat().st_size > _MAX_METADATA:
                 raise ValueError('it is too large')
             content = (self.path / 'metadata.yaml').read_text(encoding='utf-8')
-            described = yaml.safe_load(content)['rosbag2_bagfile_information']
+            described = parse_yaml(content, 'metadata.yaml', _MAX_METADATA_VALUES)[
+                'rosbag2_bagfile_information']
             names = [PurePath(str(name)).name for name in described['relative_file_paths']]
         # YAML makes of damaged text whatever it can.
         except Exception as error:

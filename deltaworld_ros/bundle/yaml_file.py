@@ -56,9 +56,9 @@ def read_yaml(path: Path, inside: bool = False) -> Any:
         raise UserError(f'{path}: is not UTF-8 text') from None
 
 
-def parse_yaml(text: str, source: object) -> Any:
+def parse_yaml(text: str, source: object, most_values: int = MAX_VALUES) -> Any:
     """Return what a text holds, as `read_yaml` does; `source` names it in errors."""
-    builder = _Builder()
+    builder = _Builder(most_values)
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             builder.take(event)
@@ -86,8 +86,9 @@ class _Open:
 class _Builder:
     """Builds values from parser events, without recursion, and stops at the first excess."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_values: int) -> None:
         self.document: Any = None
+        self._most_values = most_values
         self._documents = 0
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
@@ -135,8 +136,8 @@ class _Builder:
             return
         into = self._open[-1]
         into.values += values
-        if into.values > MAX_VALUES:
-            raise UserError(f'holds more than {MAX_VALUES} values')
+        if into.values > self._most_values:
+            raise UserError(f'holds more than {self._most_values} values')
         if isinstance(into.value, list):
             into.value.append(value)
         elif not into.has_key:

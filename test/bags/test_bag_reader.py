@@ -271,6 +271,11 @@ def test_topics_without_messages_are_no_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('content', 'said'), [
     (None, 'every file of the folder is read (No such file'), ('', 'without a usable metadata.y'),
     ('rosbag2_bagfile_information: [1', 'without a usable metadata.yaml'),
+    # As a text, the name would have gigabytes.
+    ('\n'.join(['a0: &a0 [x]', *(f'a{level}: &a{level} [{", ".join([f"*a{level - 1}"] * 10)}]'
+                                for level in range(1, 10)),
+                'rosbag2_bagfile_information: {relative_file_paths: [*a9]}']),
+     'metadata.yaml: holds more than 1000000 values'),
 ])
 def test_a_folder_whose_metadata_is_gone(tmp_path: Path, content: str | None, said: str) -> None:
     path = write(tmp_path / 'bag', frames=3)
@@ -280,6 +285,21 @@ def test_a_folder_whose_metadata_is_gone(tmp_path: Path, content: str | None, sa
         (path / 'metadata.yaml').write_text(content, encoding='utf-8')
     found, losses = numbers(path)
     assert found == [0, 1, 2] and said in losses and '`ros2 bag reindex`' in losses
+
+
+def test_metadata_of_thousands_of_files(tmp_path: Path) -> None:
+    path = write(tmp_path / 'bag', frames=3)
+
+    def split(info: dict[str, Any]) -> None:
+        entry = info['files'][0]
+        names = [f'bag_{number}.mcap' for number in range(3000)]
+        info['relative_file_paths'] += names
+        info['files'] += [{**entry, 'path': name} for name in names]
+
+    change_metadata(path, split)
+    found, losses = numbers(path)
+    assert found == [0, 1, 2] and 'bag_2999.mcap is missing' in losses
+    assert 'without a usable metadata.yaml' not in losses
 
 
 def test_the_duration_of_a_bag_with_an_empty_file(tmp_path: Path) -> None:
