@@ -39,7 +39,8 @@ def _batch_normalization(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
 
 
 def _clip(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
-    return torch.clamp(x[0], x[1], x[2])
+    data, least, largest = (*x, None, None)[:3]
+    return torch.clamp(data, least, largest)
 
 
 def _conv(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
@@ -137,6 +138,7 @@ def _unsqueeze(x: Sequence[Any], a: dict[str, Any]) -> Tensor:
 
 
 OPERATORS: dict[str, Operator] = {
+    'Abs': lambda x, a: x[0].abs(),
     'Add': lambda x, a: x[0] + x[1],
     'ArgMax': lambda x, a: x[0].argmax(a.get('axis', 0), keepdim=bool(a.get('keepdims', 1))),
     'AveragePool': _average_pool,
@@ -156,6 +158,7 @@ OPERATORS: dict[str, Operator] = {
     'MatMul': lambda x, a: x[0] @ x[1],
     'Mul': lambda x, a: x[0] * x[1],
     'Neg': lambda x, a: -x[0],
+    'Reciprocal': lambda x, a: x[0].reciprocal(),
     'ReduceMean': _reduce(torch.mean),
     'ReduceSum': _reduce(torch.sum),
     'Relu': lambda x, a: torch.relu(x[0]),

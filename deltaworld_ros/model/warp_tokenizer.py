@@ -106,14 +106,15 @@ class WarpDeltaTok(nn.Module):
     def encode(self, previous: Tensor, current: Tensor) -> Tensor:
         """Encode features (B, N, D) of two frames as delta tokens (B, token size)."""
         pair = torch.cat([self.patchify(previous), self.patchify(current)], dim=2)
-        x = self.encoder_input(pair.flatten(2)) + self.encoder_places
+        # What layers add to, places and tokens are float32 where layers are of half type.
+        x = self.encoder_input(pair.flatten(2)).float() + self.encoder_places
         x = torch.cat([self.z_embed.expand(x.shape[0], 1, -1), x], dim=1)
         table = self._table(x.device)
         for block in self.encoder_blocks:
             x = block(x, table)
         x = self.encoder_norm(x)
         fields = self.encoder_fields(self.encoder_field(x[:, 1:]).flatten(1))
-        return self.encoder_output(x[:, 0]) + fields
+        return self.encoder_output(x[:, 0]).float() + fields.float()
 
     def encode_anchor(self, current: Tensor) -> Tensor:
         """Encode features (B, N, D) against the black frame as anchor tokens (B, token size)."""
@@ -147,15 +148,15 @@ class WarpDeltaTok(nn.Module):
         """Decode tokens (B, token size) on the previous features (B, N, D)."""
         before = self.patchify(previous).flatten(2)
         fields = self.decoder_fields(token).unflatten(1, (self.patches, FIELD))
-        x = self.decoder_input(before) + self.decoder_places
+        x = self.decoder_input(before).float() + self.decoder_places
         x = x + self.decoder_token(token)[:, None] + self.decoder_field(fields)
         table = self._table(x.device)
         x = self.decoder_blocks[0](x, table)
         flow = self.flow_patch(self.flow_norm(x)).unflatten(2, (PATCH * PATCH, 2))
-        flow = flow + self.flow_token(token).unflatten(1, (self.patches, 1, 2))
+        flow = flow.float() + self.flow_token(token).float().unflatten(1, (self.patches, 1, 2))
         warped = self.warp(previous, FLOW_SCALE * self.unpatchify(flow))
         x = x + self.warp_input(self.patchify(warped).flatten(2) - before)
         for block in list(self.decoder_blocks)[1:]:
             x = block(x, table)
-        residual = self.decoder_output(self.decoder_norm(x)).unflatten(2, (PATCH * PATCH, -1))
-        return warped + self.unpatchify(residual)
+        residual = self.decoder_output(self.decoder_norm(x)).float()
+        return warped + self.unpatchify(residual.unflatten(2, (PATCH * PATCH, -1)))

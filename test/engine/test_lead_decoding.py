@@ -109,7 +109,7 @@ def test_bundles_without_leads_are_decoded_whole(tiny_bundle: Path):
 
 def test_graphs_of_single_leads_are_bounded(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
     """Where not all fit, those that are asked for most are prepared."""
-    room = 2 * len(bundle.read('decode.onnx'))
+    room = 3 * len(bundle.read('decode.onnx')) // 2
     monkeypatch.setattr('deltaworld_ros.engine.onnxruntime_engine.MAX_LEAD_GRAPH_BYTES', room)
     prepared = OnnxRuntimeEngine(bundle, threads=1).prepare_leads(bundle)
     assert prepared == [LeadDecoding(FUSED_MAPS, lead) for lead in (0, 3)]

@@ -35,7 +35,7 @@ def report(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with BagFrames(write_drive(folder / name, frames, interval=0.2, focal_length=64.0)) as bag:
             evaluator.run(bag)
     path = folder / 'report.html'
-    write_evaluation_report(path, bundle.manifest, evaluator.result(), evaluator.bags)
+    write_evaluation_report(path, bundle, evaluator.result(), evaluator.bags)
     return path
 
 

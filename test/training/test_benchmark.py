@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from support.recordings import write_image
-from support.tiny_bundle import write_tiny_bundle
 from support.vit_bundle import vit_manifest, vit_networks
 from typer.testing import CliRunner
 
@@ -21,6 +20,7 @@ from deltaworld_ros.bundle.manifest import Manifest, write_manifest
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.converted_bundle import KITTI_FOCAL_LENGTH
 from deltaworld_ros.export.graphs import ObserveGraph, RolloutGraph
+from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.heads import SegmentationHead
 from deltaworld_ros.model.networks import Networks, save_networks
 from deltaworld_training.benchmark.report import benchmark_markdown
@@ -264,7 +264,9 @@ def test_the_command_prints_our_row_beside_the_others(tmp_path: Path) -> None:
     write_cityscapes(root)
     one = subject(19)
     one.networks.sizes['segmentation'] = {'kind': 'linear', 'size': 128, 'classes': 19}
-    write_tiny_bundle(folder, image_width=SIDE, image_height=SIDE)
+    m = one.manifest
+    export_bundle(folder, m, one.networks, moving_frames(m.context_length, SIDE, SIDE),
+                  m.stride * np.arange(m.context_length), None, 'none')
     save_networks(one.networks, folder / 'networks.safetensors')
     write_manifest(folder, one.manifest)
     arguments = ['cityscapes', str(root), '--bundle', str(folder), '--samples', '2']
