@@ -12,17 +12,21 @@ from typing import Any
 
 def main() -> int:
     """Load and run the forecast node."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    end_when_interrupted('forecast_node')
     # Takes half a second.
     from deltaworld_ros.node.forecast_node import main as run
 
     return run()
 
 
-def _end(number: int, frame: Any) -> None:
-    print('forecast_node: interrupted while it loaded', file=sys.stderr, flush=True)
-    os._exit(0)
+def end_when_interrupted(name: str) -> None:
+    """Let SIGINT and SIGTERM end this process in one line, until other handlers are set."""
+    def end(number: int, frame: Any) -> None:
+        print(f'{name}: interrupted while it loaded', file=sys.stderr, flush=True)
+        os._exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 if __name__ == '__main__':

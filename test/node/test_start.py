@@ -1,0 +1,31 @@
+# Copyright 2026 The deltaworld_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The speed governor is interrupted while it starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip('rclpy')
+from support.ros_session import ROOT
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('seconds', [0.3, 0.6, 0.9])
+def test_an_interrupt_of_the_governor_at_start_is_orderly(
+        number: signal.Signals, seconds: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'deltaworld_ros.node.speed_governor'], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    time.sleep(seconds)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    # Before Python itself has started, a signal ends it as any program.
+    assert process.returncode in (0, -number) and 'Traceback' not in output
