@@ -95,10 +95,15 @@ class Robot:
             found = self.drive(speed)
         return float(found.linear.x)
 
-    def says(self, text: str) -> bool:
-        """Tell whether diagnostics say so soon."""
+    def says(self, text: str, **scene: Any) -> bool:
+        """Tell whether diagnostics say so soon, while a scene (see `see`) goes on."""
         self.texts.clear()
-        return self.spin(lambda: any(text in one for one in self.texts), 5.0)
+
+        def heard() -> bool:
+            if scene:   # else it grows stale before the next diagnostics
+                self.see(**scene)
+            return any(text in one for one in self.texts)
+        return self.spin(heard, 5.0)
 
 
 @pytest.fixture(scope='module')
@@ -129,7 +134,7 @@ def test_nothing_known_is_the_safe_speed(robot: Robot) -> None:
 def test_a_forecast_limits_the_speed_and_keeps_the_curvature(robot: Robot) -> None:
     """13 m are free of which 1 m is kept: 12 m are the way to stop from 8 m/s."""
     assert robot.settle(10.0, ahead=14.0) == pytest.approx(7.5, abs=0.7)
-    assert robot.says('chosen by the forecast')
+    assert robot.says('chosen by the forecast', ahead=14.0)
     assert robot.settle(3.0, ahead=14.0) == 3.0
     robot.see(14.0)
     robot.spin(lambda: False, 0.05)
