@@ -49,7 +49,7 @@ class ReencodingForecaster:
     Forecasts of a window of frames by the plain networks; nothing is kept between frames.
 
     The noise is that of a `Forecaster` with the same seed. Without `black_frame` the backbone is
-    spared the black frame, which the compact tokenizer has no use for.
+    spared the black frame, for which the street recipes' tokenizers need none.
     """
 
     def __init__(self, networks: Networks, manifest: Manifest, num_samples: int,
@@ -98,7 +98,7 @@ class ReencodingForecaster:
         tokenizer = self._networks.tokenizer
         if isinstance(tokenizer, GridDeltaTok):
             return tokenizer.encode(features[:-1], features[1:])
-        # The compact tokenizer has a linear code instead of the pair with the black frame.
+        # The street recipes' tokenizers know the black frame without its features.
         context = features[-self._manifest.context_length:]
         return torch.cat([
             tokenizer.encode_anchor(context[:1]), tokenizer.encode(context[:-1], context[1:])])
