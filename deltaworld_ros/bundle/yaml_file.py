@@ -56,6 +56,18 @@ def read_yaml(path: Path, inside: bool = False) -> Any:
         raise UserError(f'{path}: is not UTF-8 text') from None
 
 
+def find_yaml(folder: Path, name_or_path: str, what: str) -> Path:
+    """Return a shipped YAML file of a folder by name, or a path; `what` names it in errors."""
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = folder / f'{name_or_path}.yaml'
+    if not path.is_file():
+        names = ', '.join(sorted(file.stem for file in folder.glob('*.yaml')))
+        raise UserError(
+            f'{what} {name_or_path!r} not found; give a YAML file or one of: {names}')
+    return path
+
+
 def parse_yaml(text: str, source: object, most_values: int = MAX_VALUES) -> Any:
     """Return what a text holds, as `read_yaml` does; `source` names it in errors."""
     builder = _Builder(most_values)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from deltaworld_ros.bundle.class_lists import STREET as CLASSES
-from deltaworld_ros.bundle.yaml_file import read_yaml
+from deltaworld_ros.bundle.yaml_file import find_yaml, read_yaml
 from deltaworld_ros.errors import UserError
 from deltaworld_training.ladder.rows import Row, RowTokenizer
 from deltaworld_training.runs.recipe import ImageSettings
@@ -133,13 +133,7 @@ class LadderSettings(BaseModel, extra='forbid'):
 
 def load_budget(name_or_path: str) -> LadderSettings:
     """Read a shipped budget by name or a YAML file by path."""
-    path = Path(name_or_path)
-    if not path.suffix:
-        path = BUDGETS / f'{name_or_path}.yaml'
-    if not path.is_file():
-        names = ', '.join(sorted(p.stem for p in BUDGETS.glob('*.yaml')))
-        raise UserError(
-            f'--budget {name_or_path!r} not found; give a YAML file or one of: {names}')
+    path = find_yaml(BUDGETS, name_or_path, '--budget')
     settings = read_yaml(path)
     try:
         return LadderSettings(**settings)

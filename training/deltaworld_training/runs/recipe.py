@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from deltaworld_ros.bundle.manifest import name_problem
-from deltaworld_ros.bundle.yaml_file import read_yaml
+from deltaworld_ros.bundle.yaml_file import find_yaml, read_yaml
 from deltaworld_ros.errors import UserError
 
 RECIPES = Path(__file__).parents[1] / 'recipes'
@@ -154,10 +154,11 @@ def load_recipe(name_or_path: str) -> Recipe:
     A file with `base`, the name of a shipped recipe, changes what it gives in that one's settings
     at every depth; lists are replaced.
     """
-    path = _recipe_path(name_or_path)
+    path = find_yaml(RECIPES, name_or_path, 'recipe')
     settings = read_yaml(path)
     if isinstance(settings, dict) and 'base' in settings:
-        settings = _merged(read_yaml(_recipe_path(str(settings.pop('base')))), settings)
+        base = find_yaml(RECIPES, str(settings.pop('base')), 'base')
+        settings = _merged(read_yaml(base), settings)
     try:
         recipe = Recipe(**settings)
     except (ValidationError, TypeError) as error:
@@ -171,13 +172,3 @@ def load_recipe(name_or_path: str) -> Recipe:
             raise UserError(f'{path}: stage {name}: after: {stage.after!r} is no earlier stage')
         known.append(name)
     return recipe
-
-
-def _recipe_path(name_or_path: str) -> Path:
-    path = Path(name_or_path)
-    if not path.suffix:
-        path = RECIPES / f'{name_or_path}.yaml'
-    if not path.is_file():
-        names = ', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))
-        raise UserError(f'recipe {name_or_path!r} not found; give a YAML file or one of: {names}')
-    return path
