@@ -43,6 +43,7 @@ class DecodeBatches:
 
     def __init__(self, engine: Engine, manifest: Manifest, log: Callable[[str], None]) -> None:
         self.name = engine.name
+        self.several_threads = engine.several_threads
         self._engine = engine
         self._manifest = manifest
         self._log = log

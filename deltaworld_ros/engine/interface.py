@@ -35,13 +35,15 @@ class OutOfDeviceMemory(EngineUnavailable):
 
 class Engine(Protocol):
     """
-    The three graphs of a bundle on one device, for use by one thread at a time.
+    The three graphs of a bundle on one device.
 
+    `several_threads` says whether several threads may run them at once; else see `SharedEngine`.
     N patches, D numbers a patch, Dz numbers a token, T context tokens, S steps, M samples,
     K futures, W noise numbers, R rotary frequencies.
     """
 
     name: str
+    several_threads: bool
 
     def observe(
             self, image: NDArray[np.uint8], previous: Features | None,

@@ -44,6 +44,7 @@ class OnnxRuntimeEngine:
             # Finds CUDA libraries that pip installed, which are on no library path.
             onnxruntime.preload_dlls()
         self.name = f'onnxruntime ({provider})'
+        self.several_threads = provider == CPU
         self._device = 'cuda' if provider == CUDA else 'cpu'
         self._ort = onnxruntime
         options = onnxruntime.SessionOptions()

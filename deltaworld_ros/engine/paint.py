@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class PaintingGraph:
         self._manifest = bundle.manifest
         self._threads = threads
         self._session: Any = None
+        self._loading = threading.Lock()   # several cameras share one painter
 
     @staticmethod
     def of(bundle: Bundle, threads: int = 0) -> PaintingGraph | None:
@@ -38,7 +40,8 @@ class PaintingGraph:
 
     def paint(self, features: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Paint features (n, N, D) as RGB pictures (n, h, w, 3) of the input image's size."""
-        session = self._session or self._load()
+        with self._loading:
+            session = self._session or self._load()
         return np.concatenate([
             session.run(['picture'], {'features': one[None]})[0]
             for one in np.ascontiguousarray(features, np.float32)])

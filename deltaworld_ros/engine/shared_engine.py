@@ -24,6 +24,7 @@ class SharedEngine:
 
     def __init__(self, engine: Engine) -> None:
         self.name = engine.name
+        self.several_threads = True
         self._engine = engine
         self._turn = _Turn()
 

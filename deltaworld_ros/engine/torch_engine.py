@@ -106,6 +106,8 @@ class TorchGraph:
 class TensorEngine:
     """Graphs that take and return torch's tensors; features stay on the device as tensors."""
 
+    several_threads = False
+
     def __init__(self, name: str, graphs: Mapping[str, Graph], manifest: Manifest,
                  device: torch.device) -> None:
         self.name = name

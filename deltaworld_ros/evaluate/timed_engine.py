@@ -22,6 +22,7 @@ class TimedEngine:
 
     def __init__(self, engine: Engine) -> None:
         self.name = engine.name
+        self.several_threads = False   # the sums are not made for it
         self.seconds = {'observe': 0.0, 'rollout': 0.0, 'decode': 0.0}
         self._engine = engine
 

@@ -150,7 +150,7 @@ class ForecastNode(LifecycleNode):
             num_samples=parameter(self, 'num_samples') or manifest.num_samples,
             num_futures=parameter(self, 'num_futures') or manifest.num_futures,
             single_leads=True, apart_first=True)
-        if len(self._streams) > 1:
+        if len(self._streams) > 1 and not self._engine.several_threads:
             self._engine = SharedEngine(self._engine)
         painter = PaintingGraph.of(bundle, parameter(self, 'threads'))
         for stream in self._streams:

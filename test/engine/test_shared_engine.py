@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One engine for several threads gives each what it alone would get, in turn."""
+"""One engine for several threads gives each what it alone would get, in turn or at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.engine import load_engine
@@ -15,9 +16,11 @@ from deltaworld_ros.engine.shared_engine import SharedEngine, _Turn
 from deltaworld_ros.forecast.forecaster import Forecaster
 
 
-def test_cameras_do_not_disturb_each_other(tiny_bundle: Path) -> None:
+@pytest.mark.parametrize('in_turn', [True, False])
+def test_cameras_do_not_disturb_each_other(tiny_bundle: Path, in_turn: bool) -> None:
     bundle = load_bundle(tiny_bundle)
-    engine = load_engine(bundle)
+    engine = load_engine(bundle, 'onnxruntime-cpu', 2)
+    assert engine.several_threads
     shape = (bundle.manifest.image_height, bundle.manifest.image_width, 3)
     found: dict[tuple[bool, int], list[np.ndarray]] = {}
 
@@ -29,7 +32,7 @@ def test_cameras_do_not_disturb_each_other(tiny_bundle: Path) -> None:
             if forecaster.ready:
                 found.setdefault((shared, number), []).append(forecaster.forecast().fused_depth)
 
-    shared = SharedEngine(engine)
+    shared = SharedEngine(engine) if in_turn else engine
     threads = [threading.Thread(target=film, args=(number, shared, True)) for number in range(3)]
     for thread in threads:
         thread.start()

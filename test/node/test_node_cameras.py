@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import array
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,28 @@ def test_each_camera_is_served_and_one_may_stop(tiny_bundle: Path, tmp_path: Pat
         depths['left'].clear()
         feed_until(NAMES, lambda: bool(depths['left']))
         assert not client.process.lines('Traceback')
+
+
+def test_a_camera_whose_graphs_hang_leaves_the_others_theirs(
+        tiny_bundle: Path, tmp_path: Path) -> None:
+    with running(tmp_path / 'log', script='test/support/difficult_engine.py',
+                 environment={'HANG_ON_WHITE': '1'}, bundle=tiny_bundle, autostart=True,
+                 engine='onnxruntime-cpu', cameras='"front left"') as client:
+        images = {name: client.node.create_publisher(
+            Image, f'{name}/image', 5) for name in NAMES}
+        infos = client.subscribe(String, 'front/forecast_info')
+        client.wait(lambda: all(one.get_subscription_count() for one in images.values()), 'inputs')
+        while not infos:   # then both directions are connected
+            client.stamp += 200_000_000
+            images['front'].publish(client.image())
+            client.spin(lambda: bool(infos), 1.0)
+        white = client.image()
+        white.data = array.array('B', b'\xff' * len(white.data))
+        images['left'].publish(white)
+        for _ in range(8):   # longer than the mailbox of one camera
+            client.stamp += 200_000_000
+            images['front'].publish(client.image())
+            client.wait(lambda: answered(infos, client), 'the front camera')
 
 
 def answered(infos: list[Any], client: Client) -> bool:

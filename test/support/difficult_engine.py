@@ -5,12 +5,14 @@ Run the forecast node with an engine that is slow, and that fails on white frame
 
 The environment variable `ROLLOUT_SECONDS` says how long each rollout takes at least. With
 `NOT_FINITE` (features, delta, rollout or decode), that stage gives NaN for white frames instead.
+With `HANG_ON_WHITE` the engine never comes back from them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from typing import Any
 
@@ -33,6 +35,8 @@ class DifficultEngine:
 
     def observe(self, image: Any, previous: Any) -> Any:
         self._white = image.min() == 255
+        if self._white and 'HANG_ON_WHITE' in os.environ:
+            threading.Event().wait()
         if self._white and 'NOT_FINITE' not in os.environ:
             raise RuntimeError('the device\nis on fire')
         features, delta, anchor = self._engine.observe(image, previous)

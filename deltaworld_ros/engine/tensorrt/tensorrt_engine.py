@@ -31,6 +31,8 @@ class TensorRTEngine:
     slower than it could.
     """
 
+    several_threads = False
+
     def __init__(self, bundle: Bundle, log: Callable[[str], None],
                  library: Any = None, cuda: Any = None) -> None:
         library = library or find_library()
