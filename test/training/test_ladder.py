@@ -17,7 +17,7 @@ from deltaworld_ros.model.spatial_world import SpatialWorld
 from deltaworld_training.cli import app
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.ladder.evaluation import Evaluator, copy_last, oracle
-from deltaworld_training.ladder.rows import ROWS
+from deltaworld_training.ladder.rows import ROWS, choose_rows
 from deltaworld_training.ladder.run import LadderRun
 from deltaworld_training.ladder.settings import load_budget
 from deltaworld_training.ladder.table import ladder_tables
@@ -161,6 +161,28 @@ def test_scaling_has_every_pair(result: dict) -> None:
     assert own == [result['rows']['delta-token'][0]['training']]
 
 
+def test_some_rows_alone(folder: Path, result: dict) -> None:
+    """Chosen rows give the table and figure of themselves, and unknown ones are told."""
+    chosen = ['best-of-many', 'dino-world', 'foresight', 'foresight-delta']
+    report = folder / 'some'
+    told = CliRunner().invoke(app, [
+        'ladder', '--budget', 'smoke', '--seeds', '1', '--output', str(folder), '--report',
+        str(report), *(text for key in chosen for text in ('--row', key))])
+    assert told.exit_code == 0, told.output
+    some = json.loads((report / 'ladder.json').read_text())
+    assert some['rows'] == {
+        key: value for key, value in result['rows'].items() if key in chosen}
+    text = (report / 'ladder.md').read_text()
+    assert '| (8) ' in text and '(3)' not in text and 'trained with' not in text
+    assert sorted(path.name for path in report.iterdir()) == [
+        'ladder.json', 'ladder.md', 'ladder.png']
+    assert [v.claim[:3] for v in verdicts(some)] == ['(1)', '(1)', '(8)']
+    del some['rows']['dino-world']
+    assert '| (1) + best-of-many |' in ladder_tables(some)
+    with pytest.raises(UserError, match='--row rows: must be one of dino-world, '):
+        choose_rows(['rows'])
+
+
 def test_finished_parts_are_kept(folder: Path) -> None:
     """A second run redoes only what is missing; other settings are refused."""
     settings = load_budget('smoke')
@@ -233,7 +255,7 @@ def test_spatial_best_of_many_takes_the_nearest_frame() -> None:
     assert isinstance(stage.world, SpatialWorld)
 
 
-@pytest.mark.parametrize('name', ['cpu', 'gpu', 'smoke'])
+@pytest.mark.parametrize('name', ['cpu', 'gpu', 'small', 'smoke'])
 def test_shipped_budgets_fit_together(name: str) -> None:
     """All networks of each budget can be built, and K of the rows is one of the scaling."""
     settings = load_budget(name)
@@ -245,7 +267,7 @@ def test_shipped_budgets_fit_together(name: str) -> None:
 
 def test_unknown_budgets_are_told_in_one_line(tmp_path: Path) -> None:
     """The message names what there is."""
-    with pytest.raises(UserError, match="'huge' not found; .*cpu, gpu, smoke"):
+    with pytest.raises(UserError, match="'huge' not found; .*cpu, gpu, small, smoke"):
         load_budget('huge')
     path = tmp_path / 'wrong.yaml'
     path.write_text('name: x\n')

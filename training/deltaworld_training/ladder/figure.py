@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deltaworld_training.ladder.rows import ROWS
+from deltaworld_training.ladder.rows import rows_of
 
 
 def draw_ladder(result: dict[str, Any], path: Path) -> None:
@@ -28,11 +28,12 @@ def draw_ladder(result: dict[str, Any], path: Path) -> None:
 
 
 def _dots(panel: Axes, result: dict[str, Any], metric: str, horizon: str) -> None:
-    places = np.arange(len(ROWS))[::-1]
+    rows = rows_of(result)
+    places = np.arange(len(rows))[::-1]
     low, high = [], []
     for kind, shift, colour in (('best', 0.18, '#1f5fa8'), ('mean', -0.18, '#9bbcdd')):
         values = [[run['forecast'][horizon][kind][metric] for run in result['rows'][row.key]]
-                  for row in ROWS]
+                  for row in rows]
         # Dots and no bars: the axes do not begin at zero.
         panel.plot([np.mean(each) for each in values], places + shift, 'o', color=colour,
                    markersize=9, label=f'{kind} of {result["budget"]["samples"]}')
@@ -49,7 +50,7 @@ def _dots(panel: Axes, result: dict[str, Any], metric: str, horizon: str) -> Non
     margin = 0.08 * (max(high) - min(low)) + 1e-6
     panel.set_xlim(max(0.0, min(low) - margin), max(high) + margin)
     panel.grid(axis='y', color='#ddd')
-    panel.set_yticks(places, [row.title for row in ROWS], fontsize=8)
+    panel.set_yticks(places, [row.title for row in rows], fontsize=8)
 
 
 def draw_scaling(result: dict[str, Any], path: Path) -> None:

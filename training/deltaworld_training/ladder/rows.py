@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models of the ladder (paper, Tables 2, C and D and appendix D), one recipe each."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from deltaworld_ros.bundle.yaml_file import read_yaml
+from deltaworld_ros.errors import UserError
 
 RECIPES = Path(__file__).parents[1] / 'recipes' / 'ladder' / 'rows'
 
@@ -51,3 +53,17 @@ def _load(path: Path) -> Row:
 
 ROWS = tuple(_load(path) for path in sorted(RECIPES.glob('*.yaml')))
 [DELTAWORLD] = [row for row in ROWS if row.key == 'delta-token']
+
+
+def choose_rows(keys: Sequence[str]) -> tuple[Row, ...]:
+    """Return the rows of these keys in the ladder's order, all without any."""
+    names = [row.key for row in ROWS]
+    for key in keys:
+        if key not in names:
+            raise UserError(f'--row {key}: must be one of {", ".join(names)}')
+    return tuple(row for row in ROWS if not keys or row.key in keys)
+
+
+def rows_of(result: dict[str, Any]) -> list[Row]:
+    """Return the rows that a run trained."""
+    return [row for row in ROWS if row.key in result['rows']]

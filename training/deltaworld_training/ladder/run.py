@@ -42,6 +42,7 @@ class LadderRun:
     settings: LadderSettings
     folder: Path
     seeds: int
+    rows: tuple[Row, ...] = ROWS
     console: Console = field(
         default_factory=lambda: Console(markup=False, emoji=False))
 
@@ -73,7 +74,7 @@ class LadderRun:
         pasts = TruePasts(self.settings, self.folder / 'true_futures', data.extractor)
         rows = {
             row.key: [self._row(data, evaluator, pasts, row, seed) for seed in range(self.seeds)]
-            for row in ROWS
+            for row in self.rows
         }
         if self.settings.diversity_pasts:
             bounds['copy_last']['diversity'] = self._once(
@@ -82,7 +83,7 @@ class LadderRun:
             'budget': self.settings.values(), 'seeds': self.seeds,
             'device': torch.cuda.get_device_name() if self.device.type == 'cuda' else 'CPU',
             'test_clips': len(data.test.clips), 'train_clips': len(data.train.clips),
-            'bounds': bounds, 'rows': rows, 'scaling': self._scaling(data, evaluator),
+            'bounds': bounds, 'rows': rows, 'scaling': self._scaling(data, evaluator) if DELTAWORLD in self.rows else [],
         }
 
     def _row(
@@ -187,9 +188,11 @@ def reconstruct_with(forecaster: RowForecaster) -> Futures:
 def write_report(result: dict[str, Any], folder: Path) -> list[Path]:
     """Write ladder.json, ladder.md, ladder.png and scaling.png; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ('ladder.json', 'ladder.md', 'ladder.png', 'scaling.png')]
+    names = ['ladder.json', 'ladder.md', 'ladder.png']
+    paths = [folder / name for name in (names + ['scaling.png'] if result['scaling'] else names)]
     paths[0].write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
     paths[1].write_text(ladder_tables(result), encoding='utf-8')
     draw_ladder(result, paths[2])
-    draw_scaling(result, paths[3])
+    if result['scaling']:
+        draw_scaling(result, paths[3])
     return paths

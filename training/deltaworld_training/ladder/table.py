@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deltaworld_training.diversity.tables import COLUMNS
-from deltaworld_training.ladder.rows import ROWS
+from deltaworld_training.ladder.rows import ROWS, rows_of
 from deltaworld_training.ladder.verdict import observations, verdicts
 
 METRICS = (('mIoU', 'miou', 3), ('depth RMSE (m)', 'depth_rmse', 2))
@@ -39,12 +39,9 @@ def ladder_tables(result: dict[str, Any]) -> str:
         'samples, as `docs/cost.md` counts them.',
         '## Does the order of the paper show?', _order(result),
         '## Each seed', _seeds(result),
-        '## What the tokens of the true future hold',
-        'Tokens of the true future frames, decoded as a rollout would be: what a perfect '
-        'predictor of these tokens would reach.', _reconstructions(result),
+        *_reconstructions(result),
         *_diversity(result),
-        '## Best-of-many: candidates in training against samples in evaluation',
-        f'DeltaWorld, seed 0, {leads[1]:.1f} s: mIoU of the best (mean).', _scaling(result),
+        *_scaling(result, leads[1]),
     ]) + '\n'
 
 
@@ -52,8 +49,8 @@ def _main(result: dict[str, Any]) -> str:
     heads = ['', *(f'{name}, {horizon}' for name, _, _ in METRICS for horizon in HORIZONS),
              'GFLOPs', 'time', 'memory', 'tokenizer']
     lines = [_bound('copy last', result['bounds']['copy_last'])]
-    base = result['rows'][ROWS[0].key]
-    for row in ROWS:
+    base = result['rows'].get(ROWS[0].key, [])
+    for row in rows_of(result):
         runs = result['rows'][row.key]
         lines.append([
             row.title, *_scores(runs, 'forecast', single=row.learned_query),
@@ -90,7 +87,7 @@ def _relative(
 ) -> str:
     own = [run[part][key] for run in runs if run[part]]
     whole = [run['training'][key] for run in base]
-    if not own or None in own or None in whole or _mean(whole) <= 0:
+    if not own or not whole or None in own or None in whole or _mean(whole) <= 0:
         return '-'
     return f'{_mean(own) / _mean(whole):.2f}x'
 
@@ -99,7 +96,7 @@ def _seeds(result: dict[str, Any]) -> str:
     heads = ['', 'seed', *(f'{name}, {horizon}' for name, _, _ in METRICS for horizon in HORIZONS),
              'ms a step', 'peak MB']
     lines = []
-    for row in ROWS:
+    for row in rows_of(result):
         for run in result['rows'][row.key]:
             peak = run['training']['peak_bytes']
             lines.append([
@@ -109,20 +106,29 @@ def _seeds(result: dict[str, Any]) -> str:
     return _markdown(heads, lines)
 
 
-def _reconstructions(result: dict[str, Any]) -> str:
+def _reconstructions(result: dict[str, Any]) -> list[str]:
+    """Return the section on the tokenizers, where any sampled row has one."""
     heads = ['', *(f'{name}, {horizon}' for name, _, _ in METRICS for horizon in HORIZONS),
              'feature error, mid (copy last = 1)']
     lines = []
-    for row in ROWS:
+    for row in rows_of(result):
         runs = result['rows'][row.key]
         if row.learned_query or 'reconstruction' not in runs[0]:
             continue
         error = _mean(run['reconstruction']['mid']['best']['feature_error'] for run in runs)
         lines.append([row.title, *_scores(runs, 'reconstruction', True), f'{error:.3f}'])
-    return _markdown(heads, lines)
+    if not lines:
+        return []
+    return [
+        '## What the tokens of the true future hold',
+        'Tokens of the true future frames, decoded as a rollout would be: what a perfect '
+        'predictor of these tokens would reach.', _markdown(heads, lines)]
 
 
-def _scaling(result: dict[str, Any]) -> str:
+def _scaling(result: dict[str, Any], lead: float) -> list[str]:
+    """Return the section on numbers of candidates, where they were trained."""
+    if not result['scaling']:
+        return []
     counts = list(result['scaling'][0]['scores'])
     lines = [[
         f'K = {run["candidates"]}',
@@ -131,8 +137,11 @@ def _scaling(result: dict[str, Any]) -> str:
           for count in counts),
         f'{1e3 * run["training"]["step_seconds"]:.0f}']
         for run in result['scaling']]
-    return _markdown(
+    table = _markdown(
         ['trained with', *(f'{count} samples' for count in counts), 'ms a step'], lines)
+    return [
+        '## Best-of-many: candidates in training against samples in evaluation',
+        f'DeltaWorld, seed 0, {lead:.1f} s: mIoU of the best (mean).', table]
 
 
 def _diversity(result: dict[str, Any]) -> list[str]:
@@ -147,7 +156,7 @@ def _diversity(result: dict[str, Any]) -> list[str]:
         [row.title, *(
             f'{_mean(run["diversity"][key] for run in result["rows"][row.key]):.3f}'
             for key, _ in keys)]
-        for row in ROWS]
+        for row in rows_of(result)]
     return [
         '## Against all true futures',
         f'{pasts} pasts of the test split whose future is open; {result["budget"]["samples"]} '
