@@ -50,7 +50,8 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     whether a sample keeps one noise query through its steps or draws a fresh one each step.
     `temperatures` divide the classes' scores at the present and at each lead, so that confidence
     is the probability of the published class; in bundles without them it is the weight of the
-    futures that agree with it.
+    futures that agree with it. The weights of the futures are the shares of the samples to the
+    power of 1 / `weight_temperature`, so that each is how often its future comes closest.
     """
 
     format: Literal[1]
@@ -81,6 +82,7 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     num_futures: int = Field(6, gt=0, le=256)
     selection_dimensions: int = Field(gt=0)
     temperatures: list[float] = []
+    weight_temperature: float = Field(default=1.0, ge=0.01, le=100)
     classes: list[SemanticClass]
     licences: list[Licence]
     sources: list[str]

@@ -21,7 +21,7 @@ from deltaworld_ros.forecast.context import ContextChain, Link
 from deltaworld_ros.forecast.finite import check_finite
 from deltaworld_ros.forecast.frame_gate import FrameGate, Restart, Verdict
 from deltaworld_ros.forecast.rotary import relative_times, time_tables
-from deltaworld_ros.forecast.selection import check_counts, select_futures
+from deltaworld_ros.forecast.selection import check_counts, select_futures, temper
 
 _FUTURE_FEATURES = 'future_features'
 
@@ -230,6 +230,7 @@ class Forecaster:
         rolled = time.perf_counter()
         chosen, weights = select_futures(
             sampled, num_futures or self.num_futures, m.selection_dimensions)
+        weights = temper(weights, m.weight_temperature)
         select_ms = 1e3 * (rolling - started) + _milliseconds_since(rolled)
         timings = {'observe': self._observe_ms, 'rollout': 1e3 * (rolled - rolling),
                    'select': select_ms}

@@ -43,6 +43,15 @@ def select_futures(
     return medoids[order], (counts[order] / samples).astype(np.float32)
 
 
+def temper(weights: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Return weights (K,) > 0 to the power of 1 / temperature, scaled to the sum 1."""
+    if temperature == 1:
+        return weights
+    logs = np.log(weights, dtype=np.float64) / temperature
+    powers = np.exp(logs - logs.max())
+    return (powers / powers.sum()).astype(np.float32)
+
+
 def check_counts(num_samples: int, num_futures: int) -> None:
     """Raise `UserError` where the numbers of samples and futures do not fit together."""
     if not 1 <= num_futures <= num_samples:

@@ -233,6 +233,8 @@ def test_aliases_do_not_explode(folder: Path) -> None:
     ('rotary_frequencies', [-1.0], 'rotary_frequencies: must be'),
     ('depth_maximum', 1.0, 'depth_maximum: must be greater'),
     ('selection_dimensions', 10_000, 'selection_dimensions: must be at most token_size (12)'),
+    ('weight_temperature', 0, 'weight_temperature'),
+    ('weight_temperature', float('nan'), 'weight_temperature'),
     ('num_futures', 33, 'num_futures: must be at most num_samples (32)'),
     ('classes', [], 'classes: must be 1 to 255'),
     ('classes', [{'name': 'a', 'color': [0, 0, 256], 'role': 'static'}], "color of 'a'"),
@@ -260,6 +262,11 @@ def test_classes_of_older_bundles_get_roles(folder: Path) -> None:
     assert {entry.name: entry.role for entry in classes} == {
         'road': 'traversable', 'building': 'static', 'pole': 'static', 'person': 'dynamic',
         'gate': 'static', 'drone': 'dynamic'}
+
+
+def test_older_bundles_keep_the_shares_as_weights(folder: Path) -> None:
+    edit(folder, lambda data: data.pop('weight_temperature') and None)
+    assert load_bundle(folder).manifest.weight_temperature == 1
 
 
 def test_missing_keys_are_counted(folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.tiny_bundle import fading_frames, write_tiny_bundle
 
-from deltaworld_ros.bundle import Bundle, load_bundle
+from deltaworld_ros.bundle import Bundle, Manifest, load_bundle
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.errors import UserError
@@ -192,6 +192,25 @@ def test_present_needs_no_context(engine: Engine, bundle: Bundle) -> None:
     now, ahead = forecaster.present(), forecaster.forecast()
     np.testing.assert_array_equal(now.fused_labels[0], ahead.fused_labels[0])
     np.testing.assert_array_equal(now.fused_depth[0], ahead.fused_depth[0])
+
+
+def test_weights_have_the_temperature_of_the_bundle(engine: Engine, bundle: Bundle) -> None:
+    """What is published and what fuses the maps have it; equal weights stay equal."""
+    values = {name: getattr(bundle.manifest, name) for name in vars(bundle.manifest)}
+    tempered = Manifest(**{**values, 'weight_temperature': 2.0})
+    plain, other = (Forecaster(engine, m) for m in (bundle.manifest, tempered))
+    for forecaster in (plain, other):
+        feed(forecaster, bundle)
+    first, second = plain.forecast(features=True), other.forecast(features=True)
+    assert first.labels is not None and second.labels is not None
+    np.testing.assert_array_equal(first.labels, second.labels)
+    roots = np.sqrt(first.weights)
+    assert first.weights.max() > first.weights.min()
+    np.testing.assert_allclose(second.weights, roots / roots.sum(), rtol=1e-5)
+    assert first.fused_features is not None and second.fused_features is not None
+    assert np.abs(first.fused_features - second.fused_features).max() > 0
+    tokens, weights, _ = other.sample_futures(4, 4)
+    np.testing.assert_allclose(weights, 0.25)
 
 
 def test_plain_sampling(engine: Engine, bundle: Bundle) -> None:

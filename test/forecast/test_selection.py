@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.forecast.selection import select_futures
+from deltaworld_ros.forecast.selection import select_futures, temper
 
 
 def clustered(seed: int, samples: int = 256, modes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +109,18 @@ def test_tokens_that_are_not_finite_are_an_error() -> None:
     tokens[3, 1, 2] = np.nan
     with pytest.raises(RuntimeError, match='not finite'):
         select_futures(tokens, 4, 40)
+
+
+def test_a_temperature_sharpens_or_flattens() -> None:
+    weights = np.array([0.5, 0.3, 0.2], np.float32)
+    assert temper(weights, 1.0) is weights
+    squares = np.array([25, 9, 4]) / 38
+    np.testing.assert_allclose(temper(weights, 0.5), squares, rtol=1e-6)
+    flat = temper(weights, 100.0)
+    assert flat.dtype == np.float32 and (np.diff(flat) < 0).all()
+    np.testing.assert_allclose(flat, 1 / 3, atol=0.01)
+    sharp = temper(np.array([0.6, 0.4 - 1e-4, 1e-4], np.float32), 0.01)
+    np.testing.assert_allclose(sharp, [1, 0, 0], atol=1e-6)
 
 
 def test_is_fast() -> None:

@@ -3,6 +3,7 @@
 """A whole training run, small but real: worlds, features, three stages, export."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.forecast.selection import temper
 from deltaworld_ros.model.networks import load_networks
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.runs.bundle import BundleRun
 from deltaworld_training.runs.bundle_manifest import bundle_manifest
 from deltaworld_training.runs.recipe import RECIPES, load_recipe
+from deltaworld_training.stages.sampled_windows import SampledWindow
+from deltaworld_training.stages.weight_calibration import closest_future, fit_weight_temperature
 from deltaworld_training.street.world import TRAIN_SEEDS
 
 
@@ -40,6 +44,30 @@ def test_run_ends_in_a_bundle_that_verifies(folder: Path) -> None:
     assert baselines['blur'].shape == (manifest.steps, manifest.feature_size, 3, 3)
     assert baselines['mean_token'].shape == (manifest.token_size,)
     assert len(manifest.temperatures) == manifest.steps + 1
+    assert 0.1 <= manifest.weight_temperature <= 10 and manifest.weight_temperature != 1
+
+
+def test_weights_become_how_often_their_future_comes_closest() -> None:
+    """The fitted temperature is that with which the closest futures were drawn."""
+    class Stepping:
+        """A tokenizer whose token is the change of the features."""
+
+        def decode(self, token: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+            return features + token[:, None]
+    networks = SimpleNamespace(tokenizer=Stepping())
+    random = np.random.default_rng(0)
+    windows = []
+    for _ in range(3000):
+        weights = np.sort(random.dirichlet(np.full(4, 3.0)))[::-1].astype(np.float32)
+        closest = random.choice(4, p=temper(weights, 2.5).astype(np.float64) / temper(
+            weights, 2.5).astype(np.float64).sum())
+        tokens = torch.randn(4, 2, 3)
+        features = torch.zeros(3, 5, 3)
+        features[2] = tokens[closest].sum(0) + 0.001
+        windows.append(SampledWindow(
+            features, np.zeros((3, 1, 1), np.uint8), tokens, torch.from_numpy(weights)))
+        assert closest_future(networks, windows[-1]) == closest
+    assert fit_weight_temperature(networks, [windows]) == pytest.approx(2.5, rel=0.15)
 
 
 def test_store_holds_every_clip_with_its_truth(folder: Path) -> None:

@@ -83,7 +83,8 @@ class LadderRun:
             'budget': self.settings.values(), 'seeds': self.seeds,
             'device': torch.cuda.get_device_name() if self.device.type == 'cuda' else 'CPU',
             'test_clips': len(data.test.clips), 'train_clips': len(data.train.clips),
-            'bounds': bounds, 'rows': rows, 'scaling': self._scaling(data, evaluator) if DELTAWORLD in self.rows else [],
+            'bounds': bounds, 'rows': rows,
+            'scaling': self._scaling(data, evaluator) if DELTAWORLD in self.rows else [],
         }
 
     def _row(

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from deltaworld_ros.bundle.load import load_bundle
-from deltaworld_ros.bundle.manifest import sha256_of
+from deltaworld_ros.bundle.manifest import Manifest, sha256_of
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
@@ -44,6 +44,8 @@ from deltaworld_training.stages.parts import (
     read_recipe,
     save_parts,
 )
+from deltaworld_training.stages.sampled_windows import sample_windows
+from deltaworld_training.stages.weight_calibration import fit_weight_temperature
 
 BASIS_CLIPS = 120
 BLUR_WINDOWS = 2000
@@ -156,7 +158,7 @@ class BundleRun:
         token = mean_token(networks.tokenizer, stores)
         name, source = list(clip_sources(recipe, self.videos).items())[-1]
         clip = source.clip(0)
-        manifest = bundle_manifest(recipe, self.calibrate(networks))
+        manifest = self.calibrate(networks)
         folder = self.folder / recipe.name
         export_bundle(
             folder, manifest, networks, clip.frames[:forecast.context_length],
@@ -165,20 +167,23 @@ class BundleRun:
             licence_text(manifest, f'{name}, the first clip'))
         return folder
 
-
-    def calibrate(self, networks: Networks) -> list[float]:
-        """Return the temperatures that the recipe's held-out clips ask for, 1 without any."""
+    def calibrate(self, networks: Networks) -> Manifest:
+        """Return the manifest with the temperatures that the recipe's held-out clips ask for."""
         recipe = self.recipe
         manifest = bundle_manifest(recipe)
         sources = calibration_sources(recipe, self.videos)
         if not sources:
-            return [1.0] * (manifest.steps + 1)
-        self.console.print('Fitting the temperatures of the confidence')
+            return manifest
+        self.console.print('Fitting the temperatures of the weights and of the confidence')
         extractor = self.extractor(networks.backbone)
         frames = recipe.needed('data').clip_frames
-        stores = [self.store(name, source, frames, extractor)
-                  for name, source in sources.items()]
-        return fit_temperatures(networks, manifest, stores, CALIBRATION_WINDOWS, recipe.seed)
+        windows = [sample_windows(
+            networks, manifest, self.store(name, source, frames, extractor), CALIBRATION_WINDOWS,
+            recipe.seed) for name, source in sources.items()]
+        manifest = bundle_manifest(
+            recipe, weight_temperature=fit_weight_temperature(networks, windows))
+        return bundle_manifest(
+            recipe, fit_temperatures(networks, manifest, windows), manifest.weight_temperature)
 
 
 def load_trained(sizes: dict[str, dict], files: list[Path]) -> Networks:

@@ -30,7 +30,9 @@ def network_sizes(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return sizes
 
 
-def bundle_manifest(recipe: Recipe, temperatures: Sequence[float] = ()) -> Manifest:
+def bundle_manifest(
+    recipe: Recipe, temperatures: Sequence[float] = (), weight_temperature: float = 1.0,
+) -> Manifest:
     """Return the manifest of the recipe's bundle, without the files' hashes."""
     forecast, image = recipe.needed('forecast'), recipe.needed('image')
     data, sizes = recipe.needed('data'), network_sizes(recipe)
@@ -56,7 +58,8 @@ def bundle_manifest(recipe: Recipe, temperatures: Sequence[float] = ()) -> Manif
         depth_maximum=depth.maximum, focal_length=image.focal_length,
         num_samples=forecast.samples, num_futures=forecast.futures,
         selection_dimensions=forecast.selection_dimensions,
-        temperatures=list(temperatures) or [1.0] * (forecast.steps + 1), classes=STREET,
+        temperatures=list(temperatures) or [1.0] * (forecast.steps + 1),
+        weight_temperature=weight_temperature, classes=STREET,
         licences=provenance.licences(*origin), sources=provenance.sources(*origin),
         training_data=provenance.training_data(data, before),
     )
