@@ -15,10 +15,9 @@ from deltaworld_ros.evaluate.pairs import Pair
 from deltaworld_ros.evaluate.scorebook import LeadSums
 from deltaworld_ros.evaluate.scorers.obstacles import ObstacleScorer
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
-from deltaworld_ros.forecast.obstacle_bound import Distances, ObstacleBound
+from deltaworld_ros.forecast.obstacle_bound import COVERAGE, Distances, ObstacleBound
 
 NAME = 'bound'
-COVERAGE = 0.95
 # A forecast's distances, its bound and what came.
 _Outcome = tuple[Distances, Distances | None, Distances]
 
@@ -33,7 +32,7 @@ class BoundCoverage:
     def __init__(self, manifest: Manifest, leads: Sequence[float]) -> None:
         self._scorer = ObstacleScorer(manifest.classes, manifest.depth_maximum)
         self._leads_ns = [round(lead * 1e9) for lead in leads]
-        self._bounds = [ObstacleBound(manifest.depth_maximum, COVERAGE) for _ in leads]
+        self._bounds = [ObstacleBound(manifest.depth_maximum) for _ in leads]
         self._coming: list[deque[tuple[int, _Outcome]]] = [deque() for _ in leads]
 
     def measure(self, stamp_ns: int, pairs: Sequence[Pair]) -> LeadSums:
@@ -47,7 +46,7 @@ class BoundCoverage:
             bound.learn(*coming.popleft()[1])
         truth, known = self._scorer.truth(pair.truth)
         fused = pair.columns['fused'][0]
-        forecast = self._scorer.distances(fused.labels, fused.depth)[known]
+        forecast = self._scorer.nearest.distances(fused.labels, fused.depth)[known]
         true = truth[known]
         lower = bound.bound(forecast)
         coming.append((stamp_ns + self._leads_ns[lead], (forecast, lower, true)))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Distances = NDArray[np.float64]
 
+COVERAGE = 0.95
 KEPT = 100         # forecasts whose errors the bound is taken from
 LEAST = 10         # fewer give no bound
 RATE = 0.05        # how fast the level follows what happens
@@ -29,7 +30,7 @@ class ObstacleBound:
     `maximum`, which stands for free. One object serves one lead of one camera.
     """
 
-    def __init__(self, maximum: float, coverage: float = 0.95) -> None:
+    def __init__(self, maximum: float, coverage: float = COVERAGE) -> None:
         self._maximum, self._wanted = maximum, 1 - coverage
         self._level = self._wanted
         self._errors: deque[Distances] = deque(maxlen=KEPT)
@@ -53,6 +54,11 @@ class ObstacleBound:
             missed = float(np.mean(truth < bound))
             self._level += RATE * (self._wanted - missed)
             self._missed.append(missed)
+
+    @property
+    def recent_coverage(self) -> float | None:
+        """Return the share of the columns in which recent bounds held, None without any."""
+        return 1 - float(np.mean(self._missed)) if self._missed else None
 
     @property
     def alarm(self) -> bool:

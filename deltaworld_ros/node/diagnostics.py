@@ -57,6 +57,11 @@ def values(snapshot: Snapshot, situation: Situation) -> dict[str, str]:
         result[f'scored_forecasts_{name}'] = str(score.forecasts)
         result.update({f'skill_{name}_{metric}': f'{value:.3f}'
                        for metric, value in score.skill.items()})
+    for lead, bound in snapshot.bounds.items():
+        name = f'{round(1000 * lead)}ms'
+        result[f'bound_coverage_{name}'] = (
+            '' if bound.coverage is None else f'{bound.coverage:.3f}')
+        result[f'bound_alarm_{name}'] = str(bound.alarm).lower()
     for stage, (median, high) in snapshot.percentiles.items():
         result[f'{stage}_p50_ms'] = f'{median:.2f}'
         result[f'{stage}_p95_ms'] = f'{high:.2f}'

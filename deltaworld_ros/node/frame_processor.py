@@ -20,6 +20,7 @@ from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
 from deltaworld_ros.forecast.frame_gate import Restart, Verdict
+from deltaworld_ros.node.frame_bound import FrameBound
 from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.frame_score import FrameScore, Part
 from deltaworld_ros.node.image_decoding import decode_image
@@ -51,6 +52,7 @@ class FrameProcessor:
         self.camera_problem = 'no camera_info has arrived'
         self.depth_scale: float | None = None
         self.score = FrameScore(manifest)
+        self._bound = FrameBound(manifest)
         self.ego_problem = ''
         self._planner, self._name = planner, name
         self._forecaster = forecaster
@@ -68,13 +70,18 @@ class FrameProcessor:
     def reset(self, reason: Restart) -> None:
         """Forget the context; only while no batch is in work."""
         self._forecaster.reset(reason)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Give up what waits for its future: the context begins anew."""
         self.score.forget()
+        self._bound.forget()
 
     def process(self, batch: Batch) -> None:
         """Forecast from the last frame of a batch; observe before what its context needs."""
         self._forecaster.begin(batch.verdict)
         if batch.verdict.restart:
-            self.score.forget()
+            self._forget()
         needed = self._forecaster.needed([frame.stamp_ns for frame in batch.frames])
         chosen = [frame for frame in batch.frames if frame.stamp_ns in needed]
         self._statistics.dropped(len(batch.frames) - len(chosen))
@@ -125,6 +132,12 @@ class FrameProcessor:
             message.header, fitted, manifest, self._engine_name, camera, to_input,
             self.depth_scale, self.output_width, forecast, robot=robot,
             now_ns=self._clock.now().nanoseconds)
+        if request.bound:
+            self._bound.take(result)
+            if result.bounds:
+                self._statistics.bounded(result.bounds)
+        else:
+            self._bound.forget()
         number = self._publishers.publish(
             [topic for topic in wanted if not topic.output.needs.late], result)
         sent = time.perf_counter()
@@ -165,7 +178,7 @@ class FrameProcessor:
         size = (image.width, image.height)
         if self._seen_size not in (None, size) and hasattr(frame.message, 'format'):
             self._forecaster.begin(Verdict(Restart.SOURCE_CHANGED))
-            self.score.forget()
+            self._forget()
             self._statistics.restarted(Restart.SOURCE_CHANGED)
             self._log.warn('size', f'the context restarts: {Restart.SOURCE_CHANGED.value}: images '
                            f'of {size[0]}x{size[1]} pixels')

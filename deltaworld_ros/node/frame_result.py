@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.forecast.forecaster import Forecast
+from deltaworld_ros.forecast.live_bound import LeadBound
 from deltaworld_ros.forecast.metres import in_metres
 from deltaworld_ros.forecast.self_score import LeadScore
 from deltaworld_ros.node.planner_scene import PlannerScene, RobotState
@@ -39,6 +40,7 @@ class FrameResult:
     output_width: int                  # pixels
     forecast: Forecast | None = None
     scores: Mapping[float, LeadScore] | None = None   # by lead (s); None: nothing was compared
+    bounds: Mapping[float, LeadBound] = field(default_factory=dict)   # by lead (s), where wanted
     timings: dict[str, float] = field(default_factory=dict)   # ms by stage
     age: float = 0.0                   # s between the stamp and the publication of the maps
     robot: RobotState = field(default_factory=RobotState)

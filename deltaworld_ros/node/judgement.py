@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from deltaworld_ros.forecast.frame_gate import Odd, Restart
+from deltaworld_ros.forecast.obstacle_bound import COVERAGE
 from deltaworld_ros.forecast.self_score import LEAST_FORECASTS
 from deltaworld_ros.node.parameter_table import NEVER
 from deltaworld_ros.node.statistics import RATE_WINDOW, Snapshot
@@ -76,7 +77,7 @@ def judge(snapshot: Snapshot, situation: Situation, limits: Limits) -> tuple[int
     if situation.state == 'active':
         problems += [*_engine(snapshot, situation, limits), *_ages(snapshot, limits),
                      *_inputs(snapshot, situation, limits), *_results(snapshot, situation),
-                     *_skill(snapshot, limits)]
+                     *_skill(snapshot, limits), *_bounds(snapshot)]
     if not problems:
         return OK, situation.state
     problems.sort(key=lambda problem: -problem[0])
@@ -158,6 +159,14 @@ def _skill(snapshot: Snapshot, limits: Limits) -> Iterator[tuple[int, str]]:
         yield WARN, (f'the skill of forecasts {lead:g} s ahead is {score.least_skill:.2f} in '
                      f'{metric}, limit {limits.skill_warn:g} (0: no better than assuming that '
                      'nothing changes): do not rely on them here')
+
+
+def _bounds(snapshot: Snapshot) -> Iterator[tuple[int, str]]:
+    for lead, bound in snapshot.bounds.items():
+        if bound.alarm:
+            yield WARN, (f'the bound of the nearest obstacle {lead:g} s ahead held in '
+                         f'{100 * (bound.coverage or 0.0):.0f} % of the columns lately, '
+                         f'{100 * COVERAGE:g} % are promised: do not rely on it here')
 
 
 def _why_no_context(snapshot: Snapshot, situation: Situation) -> str:

@@ -43,6 +43,7 @@ class Needs(Enum):
     FUSED = 'the fused maps'
     FUTURES = 'the fused maps and those of each future'
     PICTURE = 'a picture of the likeliest future'
+    BOUND = 'the fused maps of every lead, and what came of earlier ones'
     SCORE = 'earlier forecasts, and what came of them'
 
     @property
@@ -100,6 +101,8 @@ def output_table(num_futures: int, publish_each_future: bool, self_score: bool,
         rows.append(Output('score', String, score_message, Leads.ALL, Needs.SCORE, always=True))
     rows += [
         Output('points', PointCloud2, planner_messages.points, plans=True),
+        Output('scan_bound', LaserScan, planner_messages.scan_bound, Leads.AHEAD, Needs.BOUND,
+               plans=True),
         *(Output(name, message_type, make, Leads.ALL, needs, always=True, plans=True)
           for name, message_type, make, needs in (
               ('obstacles', PointCloud2, planner_messages.obstacles, Needs.FUSED),

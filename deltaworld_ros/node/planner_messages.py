@@ -21,7 +21,7 @@ from deltaworld_ros.planning.obstacles import Obstacles
 from deltaworld_ros.planning.occupancy import UNKNOWN, hide_unseen, occupancy
 from deltaworld_ros.planning.points import map_points
 from deltaworld_ros.planning.risk import assess
-from deltaworld_ros.planning.scan import scan_points
+from deltaworld_ros.planning.scan import Scan, column_points, scan_points
 
 LEAD_POINT = record_type(label=np.uint8, confidence=np.uint8)
 OBSTACLE_POINT = record_type(
@@ -61,8 +61,26 @@ def scan(result: FrameResult, lead: int) -> LaserScan | None:
     scene, robot = result.scene, result.robot
     if scene is None or robot.mount is None:
         return None
-    found = scan_points(
-        scene.fused.points, robot.mount, scene.intrinsics, result.manifest.map_width)
+    return _scan_message(result, scan_points(
+        scene.fused.points, robot.mount, scene.intrinsics, result.manifest.map_width))
+
+
+def scan_bound(result: FrameResult, lead: int) -> LaserScan | None:
+    """Return the least distances that obstacles have at a lead, inf where it is free so far."""
+    scene, robot = result.scene, result.robot
+    if scene is None or robot.mount is None or not result.bounds:
+        return None
+    lower = result.bounds[result.metres.leads[lead]].distances
+    if lower is None:
+        return None
+    free = lower >= result.manifest.depth_maximum
+    points = column_points(
+        np.where(free, np.nan, lower), scene.intrinsics, scene.cameras[lead])
+    return _scan_message(
+        result, scan_points(points, robot.mount, scene.intrinsics, result.manifest.map_width))
+
+
+def _scan_message(result: FrameResult, found: Scan) -> LaserScan:
     last = found.first_angle + found.step * (len(found.ranges) - 1)
     return LaserScan(
         header=_header(result), angle_min=found.first_angle, angle_max=last,

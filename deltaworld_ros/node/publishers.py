@@ -28,13 +28,15 @@ class Request:
     """
     The leads whose maps somebody needs, in order, and whether each future's maps too.
 
-    `score` tells whether somebody listens to the self-score, `pictures` are the leads to paint.
+    `score` and `bound` tell whether somebody listens to the self-score and to bounds, `pictures`
+    are the leads to paint.
     """
 
     leads: tuple[int, ...]
     futures: bool
     score: bool
     pictures: tuple[int, ...] = ()
+    bound: bool = False
 
     @property
     def ahead(self) -> bool:
@@ -76,14 +78,17 @@ class ForecastPublishers:
         leads: set[int] = set()
         futures = False
         for topic in wanted:
-            needs, whole = topic.output.needs, topic.output.leads is Leads.ALL
+            needs = topic.output.needs
+            # Bounds are learned at every lead.
+            whole = topic.output.leads is Leads.ALL or needs is Needs.BOUND
             if not needs.late:
                 leads.update(range(self._num_leads) if whole else (topic.lead,))
             # There is only one present.
             futures |= needs is Needs.FUTURES and (whole or topic.lead > 0)
-        score = any(topic.output.needs is Needs.SCORE for topic in wanted)
+        score, bound = (any(topic.output.needs is needs for topic in wanted)
+                        for needs in (Needs.SCORE, Needs.BOUND))
         pictures = {topic.lead for topic in wanted if topic.output.needs is Needs.PICTURE}
-        return Request(tuple(sorted(leads)), futures, score, tuple(sorted(pictures)))
+        return Request(tuple(sorted(leads)), futures, score, tuple(sorted(pictures)), bound)
 
     def publish(self, wanted: Collection[Topic], result: FrameResult) -> int:
         """Publish what the result has maps for on the wanted topics; return their number."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltaworld_ros.forecast.frame_gate import Odd, Restart
+from deltaworld_ros.forecast.live_bound import LeadBound
 from deltaworld_ros.forecast.self_score import WINDOW, LeadScore
 
 RATE_WINDOW = 5.0        # s over which rates, the largest age and what happened lately are taken
@@ -59,6 +60,7 @@ class Snapshot:
     without_context: float         # s since the context was whole, or the activation
     without_forecast: float        # s since a forecast, the activation, or somebody listened
     scores: Mapping[float, LeadScore]   # self-score by lead (s); empty where there is none lately
+    bounds: Mapping[float, LeadBound]   # newest bounds by lead (s); empty as above
 
 
 class Statistics:
@@ -84,7 +86,8 @@ class Statistics:
             self._fill = 0
             self._engine_failing = self._ahead_wanted = False
             self._scores: Mapping[float, LeadScore] = {}
-            self._scored_at = self._started
+            self._bounds: Mapping[float, LeadBound] = {}
+            self._scored_at = self._bounded_at = self._started
 
     def received(self) -> None:
         """Count an image that arrived."""
@@ -184,6 +187,11 @@ class Statistics:
         with self._lock:
             self._scores, self._scored_at = scores, self._clock()
 
+    def bounded(self, bounds: Mapping[float, LeadBound]) -> None:
+        """Keep the newest bounds of the nearest obstacles."""
+        with self._lock:
+            self._bounds, self._bounded_at = bounds, self._clock()
+
     def decoded(self) -> None:
         """Count a run of the decode graph."""
         with self._lock:
@@ -231,7 +239,8 @@ class Statistics:
                 refused_lately=self._lately('refused') > 0, ahead_wanted=self._ahead_wanted,
                 without_context=now - self._whole_at,
                 without_forecast=now - self._forecast_at,
-                scores=self._scores if now - self._scored_at <= WINDOW else {})
+                scores=self._scores if now - self._scored_at <= WINDOW else {},
+                bounds=self._bounds if now - self._bounded_at <= WINDOW else {})
 
     def _count(self, what: str) -> None:
         self._counts[what] += 1

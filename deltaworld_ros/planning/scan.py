@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from deltaworld_ros.planning.pose import Pose
 
+_POINTS = 8   # of an image column
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:
@@ -19,6 +21,22 @@ class Scan:
     first_angle: float
     step: float
     ranges: NDArray[np.float32]
+
+
+def column_points(distances: NDArray[np.float64], intrinsics: NDArray[np.float64],
+                  camera: Pose) -> NDArray[np.float64]:
+    """
+    Return points (n, 3) over the width of image columns at distances (b,) m, in `camera`'s frame.
+
+    Distances are along the optical axis, NaN where there is nothing. The points are so dense that
+    a scan from where the camera will be has no gaps between neighbouring columns.
+    """
+    known = np.isfinite(distances)
+    inside = (np.arange(_POINTS) + 0.5) / _POINTS - 0.5
+    pixels = (np.nonzero(known)[0][:, None] + inside).ravel()
+    ahead = np.repeat(distances[known], _POINTS)
+    aside = (pixels - intrinsics[0, 2]) / intrinsics[0, 0] * ahead
+    return camera.apply(np.stack([aside, np.zeros_like(ahead), ahead], axis=-1))
 
 
 def scan_points(points: NDArray[np.floating], camera: Pose, intrinsics: NDArray[np.float64],

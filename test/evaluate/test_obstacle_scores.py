@@ -148,5 +148,5 @@ def test_a_bound_knows_only_what_had_come(manifest: Manifest) -> None:
 
 def test_candidates_without_obstacles_are_free() -> None:
     one = make_candidate(np.random.default_rng(0))
-    free = ObstacleScorer(CLASSES, FAR).distances(np.zeros_like(one.labels), one.depth)
+    free = ObstacleScorer(CLASSES, FAR).nearest.distances(np.zeros_like(one.labels), one.depth)
     assert (free == FAR).all()

@@ -19,6 +19,7 @@ from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast
 from deltaworld_ros.forecast.frame_gate import Odd, Restart, Verdict
+from deltaworld_ros.forecast.live_bound import LeadBound
 from deltaworld_ros.forecast.self_score import LeadScore
 from deltaworld_ros.forecast.view import (
     UNKNOWN_COLOR,
@@ -26,6 +27,7 @@ from deltaworld_ros.forecast.view import (
     color_labels,
     forecast_view,
 )
+from deltaworld_ros.node.diagnostics import values
 from deltaworld_ros.node.judgement import REMEDIES, Limits, Situation, judge
 from deltaworld_ros.node.mailbox import Batch, Mailbox, WaitingFrame
 from deltaworld_ros.node.parameter_table import NEVER, PARAMETERS, render_markdown
@@ -265,6 +267,9 @@ def lead_score(skill: float, forecasts: int = 5) -> LeadScore:
     ({'scores': {0.2: lead_score(0.1), 0.6: lead_score(-0.1, forecasts=4)}}, {}, 0, 'active'),
     ({'scores': {0.2: lead_score(0.1), 0.6: lead_score(-0.1)}}, {}, 1,
      'the skill of forecasts 0.6 s ahead is -0.10 in depth, limit 0 (0: no better than'),
+    ({'bounds': {0.2: LeadBound(None, 0.93, False)}}, {}, 0, 'active'),
+    ({'bounds': {0.2: LeadBound(None, 0.93, False), 0.6: LeadBound(None, 0.82, True)}}, {}, 1,
+     'the bound of the nearest obstacle 0.6 s ahead held in 82 % of the columns lately, 95 % are'),
 ])
 def test_diagnostics_name_every_cause(
         change: dict[str, Any], situation: dict[str, Any], level: int, text: str) -> None:
@@ -283,6 +288,18 @@ def test_a_score_ages() -> None:
     assert statistics.snapshot().scores[0.6].skill['depth'] == pytest.approx(0.5)
     now += 31
     assert statistics.snapshot().scores == {}
+
+
+def test_a_bound_shows_in_the_values_and_ages() -> None:
+    now = 100.0
+    statistics = Statistics(lambda: now)
+    statistics.bounded({0.2: LeadBound(None, None, False), 0.6: LeadBound(None, 0.8, True)})
+    situation = Situation('active', '', 'tiny', 'some', 4, 0.2, 1.0, '')
+    shown = values(statistics.snapshot(), situation)
+    assert (shown['bound_coverage_200ms'], shown['bound_alarm_200ms']) == ('', 'false')
+    assert (shown['bound_coverage_600ms'], shown['bound_alarm_600ms']) == ('0.800', 'true')
+    now += 31
+    assert statistics.snapshot().bounds == {}
 
 
 def test_every_kind_has_a_remedy() -> None:

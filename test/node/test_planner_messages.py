@@ -20,6 +20,7 @@ from support.road_scenes import COLUMNS, INTRINSICS, MOUNT, ROWS, SKY, VEHICLE, 
 from deltaworld_ros.bundle import Manifest, load_bundle
 from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.camera.intrinsics import read_camera, resize_matrix
+from deltaworld_ros.forecast.live_bound import LeadBound
 from deltaworld_ros.node import planner_messages
 from deltaworld_ros.node.clouds import cloud_message
 from deltaworld_ros.node.frame_result import FrameResult
@@ -170,6 +171,29 @@ def test_a_scan_of_all_leads(result: FrameResult) -> None:
     ranges = np.array(message.ranges)
     assert np.isfinite(ranges[COLUMNS // 2]) and np.isinf(ranges[0])
     assert ranges.min() == pytest.approx(20, rel=0.01)
+
+
+def test_a_scan_of_the_bound_at_a_lead(result: FrameResult) -> None:
+    """Where the camera will be, in every direction between the bounded columns; inf elsewhere."""
+    lower = np.full(COLUMNS, 250.0)
+    lower[40:121] = 8.0
+    assert planner_messages.scan_bound(result, 3) is None
+    result.bounds = {0.6: LeadBound(lower, None, False), 0.4: LeadBound(None, None, False)}
+    assert planner_messages.scan_bound(result, 2) is None
+    message = planner_messages.scan_bound(result, 3)
+    assert message is not None and message.header.frame_id == 'base_link'
+    ranges, plain = np.array(message.ranges), planner_messages.scan(result, 0)
+    assert plain is not None and len(ranges) == len(plain.ranges) == COLUMNS
+    assert (message.angle_min, message.angle_increment) == (
+        plain.angle_min, plain.angle_increment)
+    near = np.nonzero(np.isfinite(ranges))[0]
+    assert (np.diff(near) == 1).all() and 1 < len(near) < COLUMNS - 1
+    scene = result.scene
+    assert scene is not None
+    ahead = scene.cameras[3].apply([0, 0, 8.0])
+    assert ranges[near].min() == pytest.approx(np.hypot(*ahead[:2]), rel=0.01)
+    # 6 m are driven until then.
+    assert ahead[0] - scene.cameras[0].apply([0, 0, 8.0])[0] == pytest.approx(6.0)
 
 
 def test_occupancy_in_percent(result: FrameResult) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.evaluate.pairs import Pair, Truth
 from deltaworld_ros.evaluate.scorers.scorer import Sums, ratio
+from deltaworld_ros.forecast.nearest_obstacle import NearestObstacle
 
 _PROPER = ('crps', 'energy')
 
@@ -27,9 +28,8 @@ class ObstacleScorer:
     name = 'obstacles'
 
     def __init__(self, classes: Sequence[SemanticClass], maximum: float) -> None:
-        self._obstacles = np.zeros(256, bool)
-        self._obstacles[:len(classes)] = [entry.role == 'dynamic' for entry in classes]
-        self._num_classes, self._maximum = len(classes), maximum
+        self.nearest = NearestObstacle(classes, maximum)
+        self._num_classes = len(classes)
 
     def measure(self, pair: Pair) -> Sums:
         """Return for each column the summed error and count; of the futures CRPS and energy."""
@@ -38,7 +38,7 @@ class ObstacleScorer:
         sums = {}
         futures, weights = np.zeros((0, count)), np.zeros(0)
         for column, candidates in pair.columns.items():
-            found = np.stack([self.distances(one.labels, one.depth) for one in candidates])
+            found = np.stack([self.nearest.distances(one.labels, one.depth) for one in candidates])
             found, shares = found[:, known], np.array([one.weight for one in candidates])
             error = shares @ np.abs(found - true[known])
             sums[column] = np.array([error.sum(), count])
@@ -51,17 +51,11 @@ class ObstacleScorer:
 
     def truth(self, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
         """Return the true distance (b,) in m of each column and whether it is known."""
-        true = self.distances(truth.labels, truth.depth)
+        true = self.nearest.distances(truth.labels, truth.depth)
         unlabelled = (truth.labels >= self._num_classes).all(axis=0)
         # An obstacle without any known distance says nothing about how near it is.
-        hidden = self._obstacles[truth.labels] & ~np.isfinite(truth.depth)
-        return true, ~unlabelled & ~(hidden.any(axis=0) & (true >= self._maximum))
-
-    def distances(self, labels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Return the nearest obstacle's distance (b,) in m of labels and depth (a,b)."""
-        seen = self._obstacles[labels] & np.isfinite(depth)
-        nearest = np.where(seen, depth, np.inf).min(axis=0)
-        return np.minimum(nearest, self._maximum).astype(np.float64)
+        hidden = self.nearest.obstacles[truth.labels] & ~np.isfinite(truth.depth)
+        return true, ~unlabelled & ~(hidden.any(axis=0) & (true >= self.nearest.maximum))
 
     def scores(self, sums: Sums) -> dict[str, Any]:
         """Return mean absolute errors (m) by column, and CRPS and energy score of the futures."""
