@@ -18,7 +18,7 @@ from deltaworld_ros.commands.shared import (
     JsonOption,
     SamplesOption,
     ThreadsOption,
-    make_folders,
+    check_outputs,
     note,
     output_console,
     progress,
@@ -58,9 +58,9 @@ def benchmark(
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     from deltaworld_ros.evaluate.benchmark import benchmark as run_benchmark
-    make_folders(json_path)
+    check_outputs(json_path)
     loaded = load_bundle(bundle)
-    running = load_engine(loaded, engine, threads, log=note)
+    running = load_engine(loaded, engine, threads, log=note, apart_first=True)
     with progress() as bar:
         task = bar.add_task('forecasting', total=repetitions)
         result = run_benchmark(running, loaded, num_samples=samples, num_futures=futures,
@@ -92,7 +92,7 @@ def _count_operations(
     except ModuleNotFoundError as error:
         raise UserError(f'--flops needs the module {error.name}; install it with: '
                         'pip install "deltaworld_ros[export]"') from None
-    make_folders(json_path)
+    check_outputs(json_path)
     if configuration is None:
         from deltaworld_ros.bundle import load_bundle
         loaded = load_bundle(bundle)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from deltaworld_ros.commands.shared import (
     JsonOption,
-    make_folders,
+    check_outputs,
     note,
     output_console,
     progress,
@@ -35,7 +35,7 @@ def verify(bundle: BundleArgument = SHIPPED, json_path: JsonOption = None) -> No
     """
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.evaluate.verification import verify_engines
-    make_folders(json_path)
+    check_outputs(json_path)
     loaded = load_bundle(bundle)
     results = verify_engines(loaded, log=note)
     table = Table(title=f'{loaded.manifest.name}: {len(loaded.manifest.files)} files have their '
@@ -65,7 +65,7 @@ def info(bundle: BundleArgument = SHIPPED, json_path: JsonOption = None) -> None
     """
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.evaluate.verification import describe_bundle
-    make_folders(json_path)
+    check_outputs(json_path)
     loaded = load_bundle(bundle)
     description = describe_bundle(loaded)
     table = Table(show_header=False)
@@ -89,7 +89,7 @@ def build(bundle: BundleArgument,
     """
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine.tensorrt.build_ahead import build_ahead
-    make_folders(json_path)
+    check_outputs(json_path)
     loaded = load_bundle(bundle)
     with progress() as bar:
         def show(phase: str, step: int, steps: int) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import numpy as np
 import typer
 
-from deltaworld_ros.commands.shared import JsonOption, make_folders, note, write_json
+from deltaworld_ros.bundle.whole_file import check_new_folder
+from deltaworld_ros.commands.shared import JsonOption, check_outputs, note, write_json
 from deltaworld_ros.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def convert(
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     heads = _heads(seg_head, head)
-    make_folders(json_path)
+    check_outputs(json_path)
+    check_new_folder(output)
     note('Reading the checkpoints')
     files = {'backbone': backbone, 'tokenizer': tokenizer, 'world': predictor,
              'depth': depth_head, 'painter': rgb_head}

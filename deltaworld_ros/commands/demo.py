@@ -15,7 +15,7 @@ from deltaworld_ros.commands.shared import (
     JsonOption,
     PortOption,
     ViewOption,
-    make_folders,
+    check_outputs,
     output_console,
     show_live,
     write_json,
@@ -45,7 +45,7 @@ def demo(
     if view:
         show_live(bag or SAMPLE_BAG, bundle, port, loop=True)
         return
-    make_folders(json_path, output / 'report.html')
+    check_outputs(json_path, output / 'report.html')
     result = run_demo(output, bag=bag or SAMPLE_BAG, bundle=bundle)
     console = output_console()
     for table in result.tables:

@@ -21,7 +21,7 @@ from deltaworld_ros.commands.shared import (
     RectifiedOption,
     SamplesOption,
     ThreadsOption,
-    make_folders,
+    check_outputs,
     note,
     output_console,
     progress,
@@ -106,9 +106,9 @@ def evaluate(
     from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS
     from deltaworld_ros.evaluate.results import pooled_result, problems
     from deltaworld_ros.evaluate.rolling_on import all_leads
-    from deltaworld_ros.evaluate.worker import WorkerSetup
+    from deltaworld_ros.evaluate.worker import WorkerSetup, check_forecast_bags
     report_file = report / 'report.html' if report else None
-    make_folders(json_path, markdown, json_lines, report_file,
+    check_outputs(json_path, markdown, json_lines, report_file,
                  write_bag / 'bag' if write_bag else None)
     limits = read_limits(fail_under or [])
     loaded = load_bundle(bundle)
@@ -119,6 +119,8 @@ def evaluate(
                         f'the leads {list(manifest.leads)} s of {bundle}')
     all_leads(manifest, horizon)
     bags = list_bags(source)
+    if write_bag:
+        check_forecast_bags(bags, str(write_bag))
     options = Options(
         num_samples=samples, num_futures=futures, seed=seed, every=every,
         max_forecasts=max_forecasts, queries=queries.value if queries else None,

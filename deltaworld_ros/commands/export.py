@@ -16,10 +16,11 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from deltaworld_ros.bundle.whole_file import check_new_folder
 from deltaworld_ros.commands.shared import (
     BundleOption,
     JsonOption,
-    make_folders,
+    check_outputs,
     note,
     output_console,
     write_json,
@@ -88,7 +89,8 @@ def export(
                         'pip install "deltaworld_ros[export]"') from None
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
-    make_folders(json_path)
+    check_outputs(json_path)
+    check_new_folder(output)
     pixels = re.fullmatch(r'(\d{1,5})x(\d{1,5})', size) if size else None
     if size and not pixels:
         raise UserError(f'--size {size}: must be WIDTHxHEIGHT in pixels, such as 512x512')

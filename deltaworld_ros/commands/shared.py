@@ -13,9 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deltaworld_ros.bundle.whole_file import write_whole
+from deltaworld_ros.bundle.whole_file import check_writable, write_whole
 from deltaworld_ros.camera.choices import Fit, Rectified
-from deltaworld_ros.errors import UserError
 
 BundleOption = Annotated[str, typer.Option(help='Name of a shipped bundle, or a bundle folder.')]
 EngineOption = Annotated[str, typer.Option(
@@ -63,14 +62,14 @@ def write_json(path: Path | None, data: dict[str, Any]) -> None:
         write_whole(path, json.dumps(data, indent=2, allow_nan=False) + '\n')
 
 
-def make_folders(*paths: Path | None) -> None:
-    """Make the folders of output files before the long work and not after it."""
+def check_outputs(*paths: Path | None) -> None:
+    """Make the folders of output files, and raise `UserError` for those that cannot be written.
+
+    Called before the long work, which would be lost.
+    """
     for path in paths:
         if path:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f'{path}: cannot be written: {error.strerror}') from None
+            check_writable(path)
 
 
 def show_live(bag: Path, bundle: str, port: int, *, rate: float = 1.0, loop: bool = False,
@@ -80,7 +79,7 @@ def show_live(bag: Path, bundle: str, port: int, *, rate: float = 1.0, loop: boo
     from deltaworld_ros.engine import load_engine
     from deltaworld_ros.evaluate.live_view import PictureServer, show_bag
     loaded = load_bundle(bundle)
-    engine = load_engine(loaded, log=note)
+    engine = load_engine(loaded, log=note, apart_first=True)
     try:
         with PictureServer(loaded.manifest, port) as server:
             note(f'Foxglove: open the connection {server.address} and import the layout '

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,8 @@ class BagWorker:
         self._setup = setup
         bundle = load_bundle(setup.bundle)
         self._classes = bundle.manifest.classes
-        self._engine = load_engine(bundle, setup.engine, setup.threads, log=log)
+        self._engine = load_engine(
+            bundle, setup.engine, setup.threads, log=log, apart_first=True)
         self._evaluator = Evaluator(
             self._engine, bundle, setup.options, moments=setup.moments)
 
@@ -77,12 +79,25 @@ class BagWorker:
         folder = self._setup.write_bag
         if folder is None:
             return nullcontext()
-        return ForecastBag(Path(folder) / f'{Path(name_of(source)).stem}_forecasts',
-                           self._classes)
+        return ForecastBag(_forecasts_of(source, folder), self._classes)
 
     def close(self) -> None:
         """Free the engine."""
         self._engine.close()
+
+
+def check_forecast_bags(sources: Sequence[str], folder: str) -> None:
+    """Raise `UserError` where a bag of forecasts is there already, or two would be one."""
+    for path, count in Counter(_forecasts_of(source, folder) for source in sources).items():
+        if count > 1:
+            raise UserError(f'{path}: would be written for {count} recordings of that name; '
+                            'score them apart or rename them')
+        if path.exists():
+            raise UserError(f'{path}: is there already; give --write-bag another folder')
+
+
+def _forecasts_of(source: str, folder: str) -> Path:
+    return Path(folder) / f'{Path(name_of(source)).stem}_forecasts'
 
 
 def _failed(source: str, error: str) -> BagScores:

@@ -15,6 +15,7 @@ from deltaworld_ros.bundle.class_lists import with_role
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.bundle.manifest import Licence, Manifest, name_problem
 from deltaworld_ros.bundle.semantic_class import SemanticClass
+from deltaworld_ros.bundle.whole_file import check_new_folder
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import load_part
 from deltaworld_ros.export.checkpoints import read_checkpoint, read_metadata
@@ -129,10 +130,8 @@ def write_converted(
     if parameters > MOST_GRAPH_PARAMETERS:
         raise UserError(f'backbone and tokenizer have {parameters} parameters; a float32 graph '
                         f'holds at most {MOST_GRAPH_PARAMETERS}')
+    check_new_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise UserError(f'{folder}: is not empty; name a new folder for the bundle')
         save_networks(converted.networks, folder / NETWORKS_NAME)
         for name, head in converted.heads.items():
             _save_head(folder / head_file(name), head)

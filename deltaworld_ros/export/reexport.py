@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from deltaworld_ros.bundle.arrays import read_arrays
 from deltaworld_ros.bundle.load import Bundle, load_bundle
 from deltaworld_ros.bundle.manifest import Manifest, inconsistency
+from deltaworld_ros.bundle.whole_file import check_new_folder
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.convert import fit_to_size, own_size
 from deltaworld_ros.export.converted_bundle import NETWORKS_NAME, bundle_networks
@@ -52,8 +53,7 @@ def export_again(
     the manifest. Golden frames and licences are those of `bundle`. Raise `UserError` where the
     folder is not empty or the networks cannot be of that size.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f'{folder}: is not empty; name a new folder for the bundle')
+    check_new_folder(folder)
     old = bundle.manifest
     height, width = size or own_size(networks)
     fit_to_size(networks, height, width)

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from deltaworld_ros.bundle.whole_file import whole_file, write_whole
+from deltaworld_ros.bundle.whole_file import (
+    check_new_folder,
+    check_writable,
+    whole_file,
+    write_whole,
+)
 from deltaworld_ros.errors import UserError
 
 
@@ -54,6 +59,37 @@ def test_places_that_cannot_be_written_are_one_line(tmp_path: Path, path: str) -
         write_whole(tmp_path / path, 'text')
     assert '\n' not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == [tmp_path / 'file']
+
+
+@pytest.mark.parametrize('path', ['file/a.json', '.', 'x' * 300])
+def test_places_that_cannot_be_written_are_told_before(tmp_path: Path, path: str) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot be written') as caught:
+        check_writable(tmp_path / path)
+    assert '\n' not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / 'file']
+
+
+def test_check_leaves_what_is_there(tmp_path: Path) -> None:
+    write_whole(tmp_path / 'a.json', 'text')
+    check_writable(tmp_path / 'a.json')
+    check_writable(tmp_path / 'new' / 'b.json')
+    assert (tmp_path / 'a.json').read_text() == 'text'
+    assert sorted(tmp_path.iterdir()) == [tmp_path / 'a.json', tmp_path / 'new']
+    assert list((tmp_path / 'new').iterdir()) == []
+    os.mkfifo(tmp_path / 'pipe')
+    check_writable(tmp_path / 'pipe')   # would wait for a reader if it were opened
+    check_writable(Path('/dev/null'))
+
+
+def test_new_folder(tmp_path: Path) -> None:
+    check_new_folder(tmp_path / 'new')
+    assert list((tmp_path / 'new').iterdir()) == []
+    with pytest.raises(UserError, match='is not empty; name a new folder'):
+        check_new_folder(tmp_path)
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='file: cannot be written'):
+        check_new_folder(tmp_path / 'file')
 
 
 def test_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
