@@ -98,7 +98,7 @@ def load_engine(
             continue
         candidate: Engine | None = None
         try:
-            if apart_first and name.startswith('onnxruntime'):
+            if apart_first:
                 try_apart(bundle, name, threads, num_samples, num_futures, single_leads, log)
             candidate = start_engine(name, bundle, threads, log)
             leads = candidate.prepare_leads(bundle) if single_leads else []

@@ -10,6 +10,7 @@ from typing import Any
 
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.engine import ENGINES, Engine, EngineUnavailable, check_parity, start_engine
+from deltaworld_ros.engine.trial import try_apart
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,14 @@ def verify_engines(
 
 def _verify(
         name: str, bundle: Bundle, threads: int, log: Callable[[str], None]) -> EngineResult:
+    manifest = bundle.manifest
+    try:
+        try_apart(bundle, name, threads, manifest.num_samples, manifest.num_futures, True, log)
+    except EngineUnavailable as error:
+        return EngineResult(name, 'failed', str(error))
     engine: Engine | None = None
     try:
         engine = start_engine(name, bundle, threads, log)
-        manifest = bundle.manifest
         report = check_parity(
             engine, bundle, num_samples=manifest.num_samples, num_futures=manifest.num_futures,
             leads=engine.prepare_leads(bundle))

@@ -19,6 +19,7 @@ from onnx import helper, numpy_helper
 from deltaworld_ros.bundle import Bundle, load_bundle, write_manifest
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.evaluate.verification import verify_engines
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,39 @@ def slow(model: onnx.ModelProto) -> None:
     graph.node.append(helper.make_node('Add', ['before', 'most'], [name]))
 
 
+def many(operator: str) -> Any:
+    """Make 1.6 GB of a few bytes, on the way to an output."""
+    def edit(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        side = np.array([20_000], np.int64)
+
+        def constant(name: str, values: Any) -> str:
+            graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+            return name
+        one = constant('one', np.float32([[1]]))
+        nodes = {
+            'ConstantOfShape': ([constant('sizes', side.repeat(2))], {}),
+            'Expand': ([one, constant('sizes', side.repeat(2))], {}),
+            'Tile': ([one, constant('sizes', side.repeat(2))], {}),
+            'Range': ([constant('from', np.float32(0)), constant('to', np.float32(4e8)),
+                       constant('by', np.float32(1))], {}),
+            'Pad': ([one, constant('pads', np.array([0, 0, 20_000, 20_000]))], {}),
+            'Resize': ([one, '', '', constant('sizes', side.repeat(2))], {}),
+            'MatMul': ([constant('tall', np.ones((20_000, 1), np.float32)),
+                        constant('wide', np.ones((1, 20_000), np.float32))], {}),
+        }
+        inputs, attributes = nodes[operator]
+        graph.node.append(helper.make_node(operator, inputs, ['large'], **attributes))
+        graph.node.append(helper.make_node('ReduceMin', ['large'], ['least'], keepdims=0))
+        graph.node.append(helper.make_node('Mul', ['least', constant('none', np.float32(0))],
+                                           ['nothing']))
+        name = graph.output[0].name
+        node = next(node for node in graph.node if name in node.output)
+        node.output[list(node.output).index(name)] = 'before'
+        graph.node.append(helper.make_node('Add', ['before', 'nothing'], [name]))
+    return edit
+
+
 def load(bundle: Bundle, lines: list[str]) -> None:
     load_engine(bundle, 'onnxruntime-cpu', 1, lines.append, apart_first=True).close()
 
@@ -76,6 +110,27 @@ def test_graph_that_takes_too_long_is_one_reason(
     monkeypatch.setattr('deltaworld_ros.engine.trial.MAX_SECONDS', 8.0)
     with pytest.raises(UserError, match='did not compute the golden frames within 8 s'):
         load(bundle, [])
+
+
+@pytest.mark.parametrize('operator', [
+    'ConstantOfShape', 'Expand', 'Tile', 'Range', 'Pad', 'Resize', 'MatMul'])
+def test_graph_that_takes_too_much_memory_is_one_reason(
+        tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        operator: str) -> None:
+    """Whatever operator makes it, and before it is run in this process."""
+    monkeypatch.setattr('deltaworld_ros.engine.trial.MAX_BYTES', 500_000_000)
+    bundle = changed(tiny_bundle, tmp_path / 'bundle', 'rollout', many(operator))
+    with pytest.raises(UserError, match='onnxruntime-cpu: its graphs take more than 0.5 GB'):
+        load(bundle, [])
+
+
+def test_verification_is_bounded_too(
+        tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('deltaworld_ros.engine.trial.MAX_BYTES', 500_000_000)
+    bundle = changed(tiny_bundle, tmp_path / 'bundle', 'rollout', many('ConstantOfShape'))
+    results = {result.engine: result for result in verify_engines(bundle, log=lambda line: None)}
+    assert results['onnxruntime-cpu'].outcome == 'failed'
+    assert 'take more than' in results['onnxruntime-cpu'].details
 
 
 def test_trial_ends_with_its_node(tiny_bundle: Path, tmp_path: Path) -> None:
