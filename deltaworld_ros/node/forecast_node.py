@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -27,15 +28,17 @@ from deltaworld_ros.engine import Engine, PaintingGraph, load_engine
 from deltaworld_ros.engine.shared_engine import SharedEngine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.frame_gate import Restart
+from deltaworld_ros.node.arguments import answer
 from deltaworld_ros.node.camera_stream import CameraStream
 from deltaworld_ros.node.diagnostics import status_message
 from deltaworld_ros.node.judgement import Limits, Situation
 from deltaworld_ros.node.labels import publish_labels
+from deltaworld_ros.node.parameter_table import PARAMETERS
 from deltaworld_ros.node.parameters import (
     camera_names,
     declare_parameters,
+    ignored_parameters,
     parameter,
-    unknown_parameters,
 )
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.shared_memory import shared_memory_problems
@@ -44,6 +47,12 @@ from deltaworld_ros.node.worker import WORKER_NAME
 
 DIAGNOSTICS_PERIOD = 1.0    # s
 INPUTS_PERIOD = 0.25        # s
+SUMMARY = """\
+Forecast from the images of a camera: weighted futures of segmentation and depth.
+
+It waits for `ros2 lifecycle set /forecast configure` and then `activate`, unless autostart is set:
+  forecast_node --ros-args -p autostart:=true -r image:=/camera/image_raw \\
+    -r camera_info:=/camera/camera_info"""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -262,6 +271,10 @@ class _StandingClock:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the forecast node until it is interrupted."""
+    words = sys.argv if arguments is None else arguments
+    code = answer('forecast_node', SUMMARY, PARAMETERS, words[1:])
+    if code is not None:
+        return code
     # One frame is too little work to share: OpenCV's threads would only disturb the engine's.
     cv2.setNumThreads(1)
     # A launch repeats the terminal's Ctrl-C; the second one must not break the orderly end that
@@ -273,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
         rclpy.init(args=arguments)
         started = True
         node = ForecastNode()
-        _start(node)
+        _start(node, words[1:])
         rclpy.spin(node)
     except UserError as error:
         print(f'forecast_node: {error}', file=sys.stderr)
@@ -296,9 +309,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _start(node: ForecastNode) -> None:
+def _start(node: ForecastNode, words: Sequence[str]) -> None:
     """Say what the node waits for, or start it at once."""
-    for line in (*unknown_parameters(node), *shared_memory_problems()):
+    for line in (*ignored_parameters(node, PARAMETERS, words), *shared_memory_problems()):
         node.get_logger().warning(line)
     if not parameter(node, 'autostart'):
         name = node.get_fully_qualified_name()

@@ -21,13 +21,18 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.node.arguments import answer
 from deltaworld_ros.node.governor_parameters import GOVERNOR_PARAMETERS
-from deltaworld_ros.node.parameters import declare_parameters, parameter, unknown_parameters
+from deltaworld_ros.node.parameters import declare_parameters, ignored_parameters, parameter
 from deltaworld_ros.node.scene_input import SceneInput
 from deltaworld_ros.node.throttled_log import ThrottledLog, in_one_line
 from deltaworld_ros.planning.governor import Basis, Decision, Rules, SpeedGovernor
 from deltaworld_ros.planning.risk import Braking, Trust
 
+SUMMARY = """\
+Let commands through at speeds at which the robot can still stop: cmd_vel in, cmd_vel_limited out.
+
+It needs the forecast node with camera_pose; planner.launch.py starts both."""
 COMMAND_QOS = QoSProfile(depth=1)
 LIMIT_PERIOD = 0.1         # s
 DIAGNOSTICS_PERIOD = 1.0   # s
@@ -165,6 +170,10 @@ def governor_rules(node: Node) -> Rules:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the speed governor until it is interrupted."""
+    words = sys.argv if arguments is None else arguments
+    code = answer('speed_governor', SUMMARY, GOVERNOR_PARAMETERS, words[1:])
+    if code is not None:
+        return code
     # As in the forecast node: a launch repeats the terminal's Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     node = None
@@ -173,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         rclpy.init(args=arguments)
         started = True
         node = SpeedGovernorNode()
-        for line in unknown_parameters(node, GOVERNOR_PARAMETERS):
+        for line in ignored_parameters(node, GOVERNOR_PARAMETERS, words[1:]):
             node.get_logger().warning(line)
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.node.parameter_files import foreign_parameter_files
 from deltaworld_ros.node.parameter_table import PARAMETERS, ParameterRow
 
 MOST_CAMERAS = 8
@@ -59,13 +60,17 @@ def camera_names(node: Node) -> list[str]:
     return names
 
 
-def unknown_parameters(
-        node: Node, table: Sequence[ParameterRow] = PARAMETERS) -> list[str]:
-    """Return a line for each parameter that was given and that the node does not have."""
+def ignored_parameters(
+        node: Node, table: Sequence[ParameterRow], words: Sequence[str]) -> list[str]:
+    """
+    Return a line for each parameter and parameter file that was given and that rclpy ignores.
+
+    `words` are those of the command line without the program.
+    """
     names = [row.name for row in table]
-    # rclpy ignores them silently and offers no other way to see them.
+    # rclpy offers no other way to see them.
     given = getattr(node, '_parameter_overrides', {})
-    lines = []
+    lines = foreign_parameter_files(node.get_fully_qualified_name(), given, words)
     for name in sorted(given):
         if node.has_parameter(name) or name.startswith('qos_overrides.'):
             continue
