@@ -19,13 +19,15 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
+from deltaworld_ros.node.launch_arguments import FORECAST_LAUNCH, refuse_unknown_arguments
+
 FLAGS = ['true', 'True', 'false', 'False']
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the node with them."""
     config = Path(get_package_share_directory('deltaworld_ros')) / 'config'
-    return LaunchDescription([
+    description = LaunchDescription([
         DeclareLaunchArgument(
             'namespace', default_value='',
             description='Namespace of the node and of its relative topics.'),
@@ -69,6 +71,8 @@ def generate_launch_description() -> LaunchDescription:
         *_large_images(config),
         OpaqueFunction(function=_start_node),
     ])
+    refuse_unknown_arguments(__file__, FORECAST_LAUNCH)
+    return description
 
 
 def _large_images(config: Path) -> list[SetEnvironmentVariable]:

@@ -21,6 +21,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from deltaworld_ros.node.launch_arguments import FORECAST_LAUNCH, refuse_unknown_arguments
+
 # Handed on to forecast.launch.py.
 FORECAST_ARGUMENTS = {
     'namespace': ('', 'Namespace of both nodes and of their relative topics.'),
@@ -56,7 +58,7 @@ def generate_launch_description() -> LaunchDescription:
         ],
         output='screen',
         condition=IfCondition(LaunchConfiguration('governor')))
-    return LaunchDescription([
+    description = LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, (default, description) in FORECAST_ARGUMENTS.items()),
         DeclareLaunchArgument(
@@ -78,3 +80,7 @@ def generate_launch_description() -> LaunchDescription:
         forecast,
         governor,
     ])
+    refuse_unknown_arguments(__file__, [
+        *(entity.name for entity in description.entities
+          if isinstance(entity, DeclareLaunchArgument)), *FORECAST_LAUNCH])
+    return description

@@ -25,6 +25,7 @@ from launch_ros.actions import Node
 
 from deltaworld_ros.bags.messages import CameraMessages
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED
+from deltaworld_ros.node.launch_arguments import FORECAST_LAUNCH, refuse_unknown_arguments
 
 FLAGS = ['true', 'True', 'false', 'False']
 # Handed on to forecast.launch.py.
@@ -37,7 +38,7 @@ FORECAST_ARGUMENTS = {
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the replay, the node and the viewer."""
     config = Path(get_package_share_directory('deltaworld_ros')) / 'config'
-    return LaunchDescription([
+    description = LaunchDescription([
         DeclareLaunchArgument(
             'bag', description='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.'),
         DeclareLaunchArgument('rate', default_value='1.0', description='Speed; 1 is real time.'),
@@ -60,6 +61,10 @@ def generate_launch_description() -> LaunchDescription:
              parameters=[{'use_sim_time': True}],
              condition=LaunchConfigurationEquals('viewer', 'foxglove')),
     ])
+    refuse_unknown_arguments(__file__, [
+        *(entity.name for entity in description.entities
+          if isinstance(entity, DeclareLaunchArgument)), *FORECAST_LAUNCH])
+    return description
 
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:

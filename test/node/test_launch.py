@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from deltaworld_ros.node.launch_arguments import FORECAST_LAUNCH
 from deltaworld_ros.node.parameter_table import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILE = ROOT / 'launch' / 'forecast.launch.py'
-ARGUMENTS = ['namespace', 'params_file', 'bundle', 'image', 'camera_info', 'odom',
-             'camera_pose', 'transport', 'use_sim_time', 'log_level', 'autostart', 'respawn']
 
 
 def calls(function: str) -> list[ast.Call]:
@@ -39,7 +38,7 @@ def declared_arguments() -> dict[str, ast.Call]:
 
 
 def test_declares_exactly_the_arguments():
-    assert list(declared_arguments()) == ARGUMENTS
+    assert list(declared_arguments()) == list(FORECAST_LAUNCH)
 
 
 def test_readme_documents_exactly_the_arguments():
@@ -48,7 +47,7 @@ def test_readme_documents_exactly_the_arguments():
     assert table, 'README.md has no table whose first column is "launch argument"'
     rows = [line.split('|')[1:3] for line in table[1].splitlines()]
     documented = {name.strip(' `'): default.strip(' `') for name, default in rows}
-    assert list(documented) == ARGUMENTS
+    assert list(documented) == list(FORECAST_LAUNCH)
     for name, call in declared_arguments().items():
         default = keyword(call, 'default_value')
         if isinstance(default, ast.Constant):
@@ -131,6 +130,13 @@ def test_names_are_those_of_the_node(node: Any):
                if isinstance(pair, ast.Tuple)}
     assert {'/image', '/camera_info', '/odom'} <= topics
     assert sources == {'image', 'image/compressed', 'camera_info', 'odom'}
+
+
+def test_image_panels_show_pictures():
+    """Class ids are nearly black, and depth in metres is white in viewers that show 0 to 1."""
+    layout = (ROOT / 'config' / 'foxglove_layout.json').read_text(encoding='utf-8')
+    topics = re.findall(r'"imageTopic": "([^"]+)"', layout)
+    assert topics and {topic.rsplit('/', 1)[1] for topic in topics} == {'view', 'confidence'}
 
 
 def test_plots_read_diagnostics_that_the_node_publishes():
