@@ -21,7 +21,7 @@ from deltaworld_ros.engine import load_engine
 from deltaworld_ros.evaluate.evaluator import Evaluator
 from deltaworld_ros.evaluate.moments import Moment
 from deltaworld_ros.evaluate.pictures import color_confidence, side_by_side
-from deltaworld_ros.forecast.view import color_depth, color_labels
+from deltaworld_ros.forecast.view import color_depth, color_labels, without_sky
 
 PANEL = (256, 154)
 MOMENTS = 12
@@ -47,8 +47,7 @@ def main() -> None:
 
 def draw(moment: Moment, classes: list[SemanticClass]) -> np.ndarray:
     """Set the moment above its futures, in one RGB picture."""
-    names = [one.name for one in classes]
-    depth = np.where(moment.fused_labels == names.index('sky'), np.nan, moment.fused_depth)
+    depth = without_sky(moment.fused_depth, moment.fused_labels, classes)
     above = [
         ('the camera now', moment.image),
         (f'forecast {moment.lead:g} s ahead, fused', color_labels(moment.fused_labels, classes)),

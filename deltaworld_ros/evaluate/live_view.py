@@ -16,7 +16,14 @@ from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
-from deltaworld_ros.forecast.view import Picture, color_depth, color_labels, forecast_view
+from deltaworld_ros.forecast.metres import in_metres
+from deltaworld_ros.forecast.view import (
+    Picture,
+    color_depth,
+    color_labels,
+    colored_range,
+    forecast_view,
+)
 
 IMAGE_TOPIC = '/camera/image'
 KINDS = ('view', 'segmentation', 'depth')
@@ -125,7 +132,8 @@ def _play(bag: Path, bundle: Bundle, engine: Engine, server: PictureServer, rate
 def _pictures(forecast: Forecast, manifest: Manifest, image: Picture, watched: set[str],
               ) -> dict[str, Picture]:
     """Return the pictures of a forecast that somebody looks at, by topic."""
-    depth_range = manifest.depth_minimum, manifest.depth_maximum
+    forecast = in_metres(forecast, manifest, 1.0)
+    depth_range = colored_range(manifest.depth_minimum, manifest.depth_maximum)
     size = TILE_WIDTH, round(TILE_WIDTH * manifest.image_height / manifest.image_width)
     makers: dict[str, Callable[[int], Picture]] = {
         'view': lambda lead: forecast_view(

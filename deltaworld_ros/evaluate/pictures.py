@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.evaluate.moments import Moment
-from deltaworld_ros.forecast.view import color_depth, color_labels
+from deltaworld_ros.forecast.view import color_depth, color_labels, without_sky
 
 RIGHT_COLOR, WRONG_COLOR, UNKNOWN_COLOR = (222, 226, 230), (214, 40, 57), (40, 40, 40)
 
@@ -37,8 +37,10 @@ def moment_pictures(moment: Moment, classes: Sequence[SemanticClass]) -> dict[st
         'present': color_labels(moment.present_labels, classes),
         'fused': color_labels(moment.fused_labels, classes),
         'true': color_labels(moment.true_labels, classes),
-        'fused_depth': color_depth(moment.fused_depth, near, far),
-        'true_depth': color_depth(moment.true_depth, near, far),
+        'fused_depth': color_depth(
+            without_sky(moment.fused_depth, moment.fused_labels, classes), near, far),
+        'true_depth': color_depth(
+            without_sky(moment.true_depth, moment.true_labels, classes), near, far),
         'confidence': color_confidence(moment.confidence),
         'forecast_errors': color_errors(moment.fused_labels, moment.true_labels),
         'copy_errors': color_errors(moment.present_labels, moment.true_labels),

@@ -12,7 +12,7 @@ from rclpy.serialization import serialize_message
 
 from deltaworld_ros.camera.intrinsics import resize_matrix
 from deltaworld_ros.camera.map_resize import enlarge_map
-from deltaworld_ros.forecast.view import forecast_view
+from deltaworld_ros.forecast.view import colored_range, forecast_view
 from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.messages import camera_info_message, restamped, serialized_image
 
@@ -56,11 +56,11 @@ def future_depth(number: int, result: FrameResult, lead: int) -> bytes | None:
 
 def view(result: FrameResult, lead: int) -> bytes:
     """Return a mosaic for people, rgb8; its colours follow the bundle's own depth range."""
-    assert result.forecast is not None
-    manifest = result.manifest
-    depth_range = (manifest.depth_minimum, manifest.depth_maximum)
+    manifest, scale = result.manifest, result.depth_scale or 1.0
+    nearest, farthest = colored_range(manifest.depth_minimum, manifest.depth_maximum)
     return serialized_image(result.header, forecast_view(
-        result.forecast, lead, manifest.classes, depth_range, result.image, result.size), 'rgb8')
+        result.metres, lead, manifest.classes, (nearest * scale, farthest * scale), result.image,
+        result.size), 'rgb8')
 
 
 def picture(result: FrameResult, lead: int) -> bytes | None:

@@ -22,9 +22,11 @@ from deltaworld_ros.forecast.frame_gate import Odd, Restart, Verdict
 from deltaworld_ros.forecast.live_bound import LeadBound
 from deltaworld_ros.forecast.self_score import LeadScore
 from deltaworld_ros.forecast.view import (
+    BAR,
     UNKNOWN_COLOR,
     color_depth,
     color_labels,
+    colored_range,
     forecast_view,
 )
 from deltaworld_ros.node.diagnostics import values
@@ -408,9 +410,26 @@ def test_views_show_every_future(tiny_bundle: Path) -> None:
         depth=None, context_stamps=(0.0,), timings={})
     image = np.full((16, 32, 3), 200, np.uint8)
     ahead = forecast_view(forecast, 1, classes, (0.5, 40.0), image, (64, 32))
-    assert ahead.shape == (64, 192, 3)       # 3 tiles, then 3 futures
-    assert ahead[60, 60].tolist() == [128, 64, 128] and ahead[28, 100].tolist() == [0, 0, 142]
-    assert forecast_view(forecast, 0, classes, (0.5, 40.0), image, (64, 32)).shape == (32, 192, 3)
+    tile = BAR + 32
+    assert ahead.shape == (2 * tile + BAR, 192, 3)       # 3 tiles, then 3 futures, and the legend
+    assert ahead[tile + BAR + 28, 60].tolist() == [128, 64, 128]
+    assert ahead[BAR + 28, 100].tolist() == [0, 0, 142]
+    # Captions stand above pictures and not in them; the legend has the class that is shown.
+    assert (ahead[BAR:tile, :64] == 200).all() and (ahead[:BAR, :64].max(axis=2) > 200).any()
+    assert (ahead[-BAR:] == (0, 0, 142)).all(axis=2).any()
+    assert not (ahead[-BAR:] == (128, 64, 128)).all(axis=2).any()
+    now = forecast_view(forecast, 0, classes, (0.5, 40.0), image, (64, 32))
+    assert now.shape == (tile + BAR, 192, 3)
+    tiny = forecast_view(forecast, 1, classes, (0.5, 40.0), image, (16, 8))
+    assert tiny.shape == (2 * (BAR + 8) + BAR, 48, 3)
+
+
+def test_views_paint_no_depth_in_the_sky() -> None:
+    """Its depth is infinite; the smallest depths of a bundle do not take most of the colours."""
+    nearest, farthest = colored_range(0.001, 80.0)
+    assert (nearest, farthest) == (2.0, 80.0) and colored_range(4.0, 80.0) == (4.0, 80.0)
+    depth = color_depth(np.array([[np.inf, 79.0]], np.float32), nearest, farthest)
+    assert tuple(depth[0, 0]) == UNKNOWN_COLOR and tuple(depth[0, 1]) != UNKNOWN_COLOR
 
 
 def test_little_shared_memory_is_told(tmp_path: Path) -> None:
