@@ -78,8 +78,10 @@ def _kinds(result: dict[str, Any]) -> str:
 def _counts(result: dict[str, Any]) -> str:
     """Say what was scored and what was not."""
     latency = result['latency_ms']
+    odd = ''.join(f', {count} left out ({kind})' for kind, count in result['odd_frames'].items())
     return (f'{result["forecasts"]} forecasts scored, {result["unscored"]} without a future to '
-            f'compare with, {result["dropped"]} images dropped, {result["restarts"]} restarts; '
+            f'compare with, {result["dropped"]} images dropped{odd}, '
+            f'{result["restarts"]} restarts; '
             f'truth: {_kinds(result)}; latency {latency["p50"]:.0f} ms '
             f'(95 % within {latency["p95"]:.0f} ms)')
 

@@ -21,6 +21,7 @@ from deltaworld_ros.evaluate.rolling_on import all_leads
 from deltaworld_ros.evaluate.scorebook import pool, scores, skills
 from deltaworld_ros.evaluate.scorers import make_scorers
 from deltaworld_ros.evaluate.summary import percentiles, strict_json
+from deltaworld_ros.forecast.frame_gate import Odd
 
 # What is told of each recording alone; everything is told of all of them together.
 _BAG_METRICS = ('feature_error', 'miou', 'miou_common', 'pixel_accuracy', 'depth_rmse',
@@ -37,7 +38,7 @@ def pooled_result(manifest: Manifest, options: Options,
     leads_s = all_leads(manifest, options.horizon)
     scored = [bag for bag in bags if bag.scored]
     if not scored:
-        raise UserError(_explain_nothing(manifest, bags))
+        raise UserError(_explain_nothing(manifest, options, bags))
     scorers = make_scorers(manifest)
     clips = [sums for bag in scored for sums in bag.clips.sums.values()]
     pooled = pool(clips)
@@ -132,16 +133,26 @@ def _profile(bags: Sequence[BagScores]) -> dict[str, float]:
     return {**total, 'graph_share': inside / total['total'] if total['total'] else float('nan')}
 
 
-def _explain_nothing(manifest: Manifest, bags: Sequence[BagScores]) -> str:
+def _explain_nothing(manifest: Manifest, options: Options, bags: Sequence[BagScores]) -> str:
     if len(bags) == 1 and bags[0].error:
         return bags[0].error
     paths = ', '.join(bag.report.path for bag in bags) or 'no bag'
     needed = (manifest.context_length - 1) * manifest.stride + manifest.leads[-1]
     known = [*problems(bags), *(reason for bag in bags for reason in bag.report.restarts),
-             *(f'images with {kind}' for bag in bags for kind in bag.report.odd_frames)]
+             *(_left_out(bag) for bag in bags if bag.report.odd_frames)]
+    if not any(bag.report.frames for bag in bags) and options.start > 0:
+        known.append(f'no image comes {options.start:g} s or more after the first one (--start)')
     reasons = ''.join(f'; {reason}' for reason in known[:3])
     return (f'{paths}: no forecast could be scored: '
             f'{sum(len(bag.report.timings) for bag in bags)} were made from '
             f'{sum(bag.report.frames for bag in bags)} images; a drive needs at least '
             f'{needed:.1f} s without a gap at {1 / manifest.stride:.0f} images a second or more'
             f'{reasons}')
+
+
+def _left_out(bag: BagScores) -> str:
+    report = bag.report
+    if report.odd_frames[Odd.REPEATED.value] == report.frames - 1:
+        return 'all images have the same stamp: their driver must set header.stamp'
+    return 'images left out: ' + ', '.join(
+        f'{count} with {kind}' for kind, count in report.odd_frames.items())
