@@ -70,7 +70,8 @@ PARAMETERS = (
         choices=tuple(engine_names())),
     ParameterRow(
         'threads', 0,
-        'Threads of the engine on the CPU; 0 leaves the choice to the engine.',
+        'Threads of the engine on the CPU; 0 leaves the choice to the engine. Take 1 where '
+        'several nodes share few cores.',
         minimum=0, maximum=256),
     ParameterRow(
         'cameras', '',
