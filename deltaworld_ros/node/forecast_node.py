@@ -33,6 +33,7 @@ from deltaworld_ros.node.camera_stream import CameraStream
 from deltaworld_ros.node.diagnostics import status_message
 from deltaworld_ros.node.judgement import Limits, Situation
 from deltaworld_ros.node.labels import publish_labels
+from deltaworld_ros.node.manager_bond import ManagerBond
 from deltaworld_ros.node.parameter_table import PARAMETERS
 from deltaworld_ros.node.parameters import (
     camera_names,
@@ -71,6 +72,7 @@ class ForecastNode(LifecycleNode):
         self._log = ThrottledLog(self.get_logger(), self.context.ok)
         names = camera_names(self)
         self._planner = PlannerInputs(self, self._log)
+        self._bond = ManagerBond(self)
         self._streams = [CameraStream(self, self._log, self._planner, name) for name in names]
         self._state = 'unconfigured'
         self._startup_error = ''
@@ -115,6 +117,7 @@ class ForecastNode(LifecycleNode):
         self._planner.activate()
         for stream in self._streams:
             stream.activate()
+        self._bond.form()
         self._state = 'active'
         return SUCCESS
 
@@ -189,6 +192,7 @@ class ForecastNode(LifecycleNode):
         return FAILURE
 
     def _stop(self) -> None:
+        self._bond.end()
         self._planner.deactivate()
         for stream in self._streams:
             stream.deactivate()

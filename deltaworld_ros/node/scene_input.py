@@ -20,6 +20,7 @@ from deltaworld_ros.node.obstacle_cloud import read_obstacles
 from deltaworld_ros.planning.governor import Scene
 from deltaworld_ros.planning.obstacles import Obstacles
 
+LATE = 1.0   # s by which stamps of scenes may be out of order
 _KEPT = 10   # of each kind that wait for the other
 
 
@@ -82,7 +83,10 @@ class SceneInput:
             self.problem = 'obstacles and forecast_info of one stamp have not arrived'
             return
         obstacles, facts = self._clouds.pop(stamp_ns), self._infos.pop(stamp_ns)
-        if self.newest is None or stamp_ns * 1e-9 > self.newest.stamp - 1.0:
+        behind = 0.0 if self.newest is None else self.newest.stamp - stamp_ns * 1e-9
+        # What comes a little late is left out. After a step back it is the others that are wrong:
+        # one misdated scene must not keep out all that follow.
+        if behind <= 0 or behind > LATE:
             self.newest = Scene(
                 stamp_ns * 1e-9, tuple(facts['leads']), np.array(facts['weights'], np.float32),
                 obstacles)

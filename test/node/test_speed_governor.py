@@ -157,6 +157,11 @@ def test_without_a_sound_forecast_the_present_maps_count(
         text in one for one in robot.texts))[1], 5.0), robot.texts
 
 
+def test_one_misdated_scene_does_not_keep_out_those_that_follow(robot: Robot) -> None:
+    assert robot.says('obstacles are -36', ahead=14.0, age=-3650.0)
+    assert robot.settle(10.0, ahead=14.0) == pytest.approx(7.5, abs=0.7)
+
+
 def test_silence_is_the_safe_speed(robot: Robot) -> None:
     robot.settle(10.0, ahead=None)
     assert robot.spin(lambda: robot.drive(10.0).linear.x == 0.5, 5.0)
