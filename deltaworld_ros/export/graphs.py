@@ -7,7 +7,6 @@ Of type uint8 are inputs and outputs alone, since TensorRT takes it nowhere else
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,26 +17,13 @@ from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.painter import Painter
-from deltaworld_ros.model.predictor import DeltaWorld
-
-
-class Tokenizer(Protocol):
-    """What the graphs ask of a delta tokenizer on a fixed grid of features."""
-
-    def encode(self, previous: Tensor, current: Tensor) -> Tensor:
-        """Encode features (B, N, D) of two frames as delta tokens (B, Dz)."""
-
-    def encode_with_anchor(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode features (B, N, D) as delta tokens and as anchor tokens, each (B, Dz)."""
-
-    def decode(self, token: Tensor, previous: Tensor) -> Tensor:
-        """Decode tokens (B, Dz) on previous features to features (B, N, D)."""
+from deltaworld_ros.model.protocols import Backbone, Tokenizer, World
 
 
 class ObserveGraph(nn.Module):
     """A new frame and its predecessor's features to features, delta and anchor token."""
 
-    def __init__(self, backbone: nn.Module, tokenizer: Tokenizer):
+    def __init__(self, backbone: Backbone, tokenizer: Tokenizer):
         """Take the trained parts."""
         super().__init__()
         self.backbone = backbone
@@ -52,7 +38,7 @@ class ObserveGraph(nn.Module):
 class RolloutGraph(nn.Module):
     """Context tokens and noise to the tokens of every sample's future."""
 
-    def __init__(self, world: DeltaWorld):
+    def __init__(self, world: World):
         """Take the trained predictor."""
         super().__init__()
         self.world = world

@@ -7,7 +7,9 @@ Nothing is left for an engine to choose: engines that choose themselves are sile
 DINOv3. In half precision, matrix products, convolutions and what lies between them inside a
 branch (attention, activations, gates) are of the half type. Float32 are: norms, softmax, rotations
 (in `model.blocks` already), the sum that the branches add to, whose largest channels outgrow half
-types, the linear codes and the heads, whose nearly equal logits decide labels.
+types, the linear codes and the heads, whose nearly equal logits decide labels. A network names
+its last layers, whose results are float32, in `FLOAT32_LAYERS`, and the batch norms behind its
+convolutions in `BATCH_NORMS`.
 """
 
 import copy
@@ -18,13 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from deltaworld_ros.model.delta_tokenizer import DeltaTok
-from deltaworld_ros.model.dinov3 import DinoEmbeddings, DinoV3
-from deltaworld_ros.model.efficientnet import EfficientNetLite0, InvertedResidual
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.painter import Painter
-from deltaworld_ros.model.predictor import Predictor
 
 Precision = Literal['fp32', 'fp16', 'bf16']
 PRECISIONS: dict[str, torch.dtype] = {
@@ -101,14 +99,10 @@ def typed_painter(painter: Painter, precision: Precision) -> Painter:
 def fold_batch_norms(part: nn.Module) -> None:
     """Fold every batch norm of a part into the convolution beside it, in place."""
     for module in part.modules():
-        if isinstance(module, EfficientNetLite0):
-            _fold(module, '_conv_stem', '_bn0')
-        elif isinstance(module, InvertedResidual):
-            if module.expands:
-                _fold(module, '_expand_conv', '_bn0')
-            _fold(module, '_depthwise_conv', '_bn1')
-            _fold(module, '_project_conv', '_bn2')
-        elif isinstance(module, SegmentationHead | DepthHead):
+        for convolution, norm in getattr(module, 'BATCH_NORMS', ()):
+            if hasattr(module, convolution):
+                _fold(module, convolution, norm)
+        if isinstance(module, SegmentationHead | DepthHead):
             _fold_norm_before(module)
 
 
@@ -133,15 +127,14 @@ def _fold_norm_before(head: SegmentationHead | DepthHead) -> None:
 def _set_types(part: nn.Module, dtype: torch.dtype) -> None:
     for name, child in part.named_children():
         # What leaves a graph or another part reads is float32.
-        last = isinstance(part, DinoV3 | DeltaTok | Predictor) and name in ('norm', 'head') \
-            or isinstance(part, Painter)
+        last = name in getattr(part, 'FLOAT32_LAYERS', ())
         output = torch.float32 if last else dtype
         if isinstance(child, nn.Linear):
             setattr(part, name, TypedLinear(child, dtype, output))
         elif isinstance(child, nn.LayerNorm):
             setattr(part, name, TypedLayerNorm(child, output))
-        elif isinstance(part, DinoEmbeddings):
-            setattr(part, name, PatchEmbedding(cast(nn.Conv2d, child), dtype))
+        elif isinstance(child, nn.Conv2d) and last:
+            setattr(part, name, PatchEmbedding(child, dtype))
         elif isinstance(child, nn.Conv2d):
             child.to(dtype)
         else:

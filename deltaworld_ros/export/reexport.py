@@ -21,7 +21,6 @@ from deltaworld_ros.export.converted_bundle import NETWORKS_NAME, bundle_network
 from deltaworld_ros.export.painter import PAINTER_NAME, read_painter
 from deltaworld_ros.export.precision import Precision
 from deltaworld_ros.export.write_bundle import export_bundle
-from deltaworld_ros.model.dinov3 import PATCH
 from deltaworld_ros.model.networks import Networks, load_networks
 
 
@@ -58,10 +57,11 @@ def export_again(
     height, width = size or own_size(networks)
     fit_to_size(networks, height, width)
     values = {name: getattr(old, name) for name in type(old).__annotations__}
+    stride = networks.backbone.stride
     if (height, width) != (old.image_height, old.image_width):
         values |= {
-            'image_height': height, 'image_width': width, 'feature_rows': height // PATCH,
-            'feature_columns': width // PATCH,
+            'image_height': height, 'image_width': width, 'feature_rows': height // stride,
+            'feature_columns': width // stride,
             'map_height': max(1, old.map_height * height // old.image_height),
             'map_width': max(1, old.map_width * width // old.image_width),
             # As where frames of another size are cut from the same camera's.

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
+from deltaworld_ros.model.registry import register
 from deltaworld_ros.model.rotary import patch_table
 
 PATCH = 2
@@ -56,6 +57,7 @@ class LinearCode(nn.Module):
         return vector.unflatten(1, (-1, self.channel_basis.shape[1]))
 
 
+@register('tokenizer', 'compact')
 class CompactDeltaTok(nn.Module):
     """The compact tokenizer for one fixed grid of features."""
 
@@ -66,9 +68,10 @@ class CompactDeltaTok(nn.Module):
     ):
         """Take the sizes; the grid (rows, columns) must be even both ways."""
         super().__init__()
+        self.feature_size = feature_size
         self.token_size = token_size
         self.head_size = size // heads
-        self.grid = grid
+        self.grid = (grid[0], grid[1])
         self.patches = (grid[0] // PATCH) * (grid[1] // PATCH)
         joined = feature_size * PATCH * PATCH
         self.delta_code = LinearCode(self.patches, feature_size, code_channels, token_size)

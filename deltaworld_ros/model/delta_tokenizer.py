@@ -19,12 +19,15 @@ class DeltaTok(nn.Module):
     names are those of delta tokens.
     """
 
+    FLOAT32_LAYERS = ('norm',)
+
     def __init__(
         self, size: int = 768, heads: int = 12, layers: int = 12, mlp_size: int = 2048,
         gated: bool = True, frame_tokens: bool = False, layer_scale: float = 1e-5,
     ):
         """Take the released sizes unless others are given; `layers` counts each half."""
         super().__init__()
+        self.feature_size = size
         self.token_size = size
         self.head_size = size // heads
         self.frame_tokens = frame_tokens

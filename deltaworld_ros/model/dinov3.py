@@ -5,16 +5,23 @@
 import torch
 from torch import Tensor, nn
 
+from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
+from deltaworld_ros.model.protocols import PublishedWeights
+from deltaworld_ros.model.registry import register
 from deltaworld_ros.model.rotary import patch_table
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PATCH = 16
+# By the width of the released models.
+MODEL_NAMES = {384: 'dinov3_vits16', 768: 'dinov3_vitb16', 1024: 'dinov3_vitl16'}
 
 
 class DinoEmbeddings(nn.Module):
     """Patch embedding with a class token and registers in front."""
+
+    FLOAT32_LAYERS = ('patch_embeddings',)
 
     def __init__(self, size: int, registers: int):
         """Create the parameters; the mask token only keeps its name in the checkpoint."""
@@ -31,9 +38,15 @@ class DinoEmbeddings(nn.Module):
         return torch.cat([prefix.expand(patches.shape[0], -1, -1), patches], dim=1)
 
 
+@register('backbone', 'dinov3')
 class DinoV3(nn.Module):
     """DINOv3 ViT: patch tokens x_t after the final norm (paper, section 3.1)."""
 
+    FLOAT32_LAYERS = ('norm',)
+    stride = PATCH
+    published = PublishedWeights(
+        'DINOv3', 'DINOv3 License',
+        'https://ai.meta.com/resources/models-and-libraries/dinov3-license/')
     mean: Tensor
     std: Tensor
 
@@ -53,6 +66,17 @@ class DinoV3(nn.Module):
         self.prefix = 1 + registers
         self.register_buffer('mean', torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def model_name(self) -> str:
+        """Return the name in a bundle's manifest."""
+        size = self.norm.normalized_shape[0]
+        return MODEL_NAMES.get(size, f'dinov3_vit16_{size}')
+
+    def load_published(self) -> None:
+        """Raise `UserError`: the weights are handed out to those who accept their licence."""
+        raise UserError(f'backbone: weights of DINOv3 are not downloaded here; get them under '
+                        f'their licence ({self.published.source}), then name their file')
 
     def forward(self, image: Tensor) -> Tensor:
         """Map uint8 RGB (B, 3, H, W), sides divisible by 16, to features (B, N, size)."""

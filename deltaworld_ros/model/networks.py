@@ -12,34 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
-from deltaworld_ros.model.dinov3 import DinoV3
-from deltaworld_ros.model.efficientnet import EfficientNetLite0
-from deltaworld_ros.model.foresight import ForesightWorld
-from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
-from deltaworld_ros.model.layered_dino import LayeredDino
-from deltaworld_ros.model.painter import Painter
-from deltaworld_ros.model.patch_tokens import PatchTokens, PatchWorld
-from deltaworld_ros.model.predictor import DeltaWorld
-from deltaworld_ros.model.residual_world import ResidualWorld
-from deltaworld_ros.model.spatial_world import SpatialWorld
-from deltaworld_ros.model.warp_tokenizer import WarpDeltaTok
-
-KINDS: dict[str, dict[str, type[nn.Module]]] = {
-    'backbone': {
-        'efficientnet_lite0': EfficientNetLite0, 'dinov3': DinoV3, 'dinov3-layers': LayeredDino},
-    'tokenizer': {
-        'compact': CompactDeltaTok, 'delta': GridDeltaTok, 'warp': WarpDeltaTok,
-        'patches': PatchTokens},
-    'world': {
-        'deltaworld': DeltaWorld, 'residual': ResidualWorld, 'spatial': SpatialWorld,
-        'patches': PatchWorld, 'foresight': ForesightWorld},
-    'segmentation': {'linear': SegmentationHead},
-    'depth': {'linear': DepthHead},
-}
-# What only some bundles have, in a file of its own.
-OPTIONAL_KINDS: dict[str, dict[str, type[nn.Module]]] = {'painter': {'vit': Painter}}
+from deltaworld_ros.model.protocols import Backbone, Tokenizer, World
+from deltaworld_ros.model.registry import PARTS, network_class
 
 
 @dataclass
@@ -47,33 +22,30 @@ class Networks:
     """The trained parts, and the sizes that each was built with."""
 
     sizes: dict[str, dict[str, Any]]
-    backbone: EfficientNetLite0
-    tokenizer: CompactDeltaTok
-    world: DeltaWorld
+    backbone: Backbone
+    tokenizer: Tokenizer
+    world: World
     segmentation: SegmentationHead
     depth: DepthHead
 
     def parts(self) -> dict[str, nn.Module]:
         """Return the modules by name."""
-        return {name: getattr(self, name) for name in KINDS}
+        return {name: getattr(self, name) for name in PARTS}
 
 
 def build_part(name: str, sizes: dict[str, Any]) -> nn.Module:
-    """Build one untrained part; `kind` in its sizes names the class (see KINDS)."""
+    """Build one untrained part; `kind` in its sizes names the class."""
     arguments = dict(sizes)
-    kind, kinds = arguments.pop('kind', None), (KINDS | OPTIONAL_KINDS)[name]
-    if kind not in kinds:
-        raise UserError(f'{name}: unknown kind {kind!r}; known: {", ".join(kinds)}')
-    return kinds[kind](**arguments).eval()
+    return network_class(name, arguments.pop('kind', None))(**arguments).eval()
 
 
 def build_networks(sizes: dict[str, dict[str, Any]]) -> Networks:
     """
     Build the untrained networks; `sizes` has one mapping a part.
 
-    Its key `kind` names the class (see KINDS), the others are the class's arguments.
+    Its key `kind` names the class (see `registry`), the others are the class's arguments.
     """
-    parts = {name: build_part(name, sizes[name]) for name in KINDS}
+    parts = {name: build_part(name, sizes[name]) for name in PARTS}
     return Networks(sizes, **parts)  # type: ignore[arg-type]
 
 
@@ -95,8 +67,8 @@ def load_networks(path: Path) -> Networks:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f'{path}: not a readable safetensors file: {error}') from None
-    if not isinstance(sizes, dict) or set(sizes) != set(KINDS):
-        raise UserError(f'{path}: its metadata lacks the sizes of {", ".join(KINDS)}')
+    if not isinstance(sizes, dict) or set(sizes) != set(PARTS):
+        raise UserError(f'{path}: its metadata lacks the sizes of {", ".join(PARTS)}')
     try:
         networks = build_networks(sizes)
         for part, module in networks.parts().items():

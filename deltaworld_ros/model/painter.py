@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import attention
 from deltaworld_ros.model.dinov3 import IMAGENET_MEAN, IMAGENET_STD, PATCH
+from deltaworld_ros.model.registry import register
 
 NORM_EPSILON = 1e-12
 HEADS = 16   # of the released decoder; no tensor tells
@@ -54,6 +55,7 @@ class PaintBlock(nn.Module):
             self.layernorm_after(x))))
 
 
+@register('painter', 'vit')
 class Painter(nn.Module):
     """
     A vision transformer from patch features to the pixels of their patches.
@@ -62,6 +64,7 @@ class Painter(nn.Module):
     so `fit` takes that out again. Positions are learned for one grid and resized to others.
     """
 
+    FLOAT32_LAYERS = ('decoder_embed', 'decoder_norm', 'decoder_pred')
     positions: Tensor
     norm_weight: Tensor
     norm_bias: Tensor

@@ -6,22 +6,28 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from deltaworld_ros.model.registry import register
 from deltaworld_ros.model.spatial_world import SpatialWorld, Table, with_places
 
 
+@register('tokenizer', 'patches')
 class PatchTokens(nn.Module):
     """All patches of a frame as its one token (paper, section 3.1): nothing is compressed."""
 
     def __init__(self, grid: tuple[int, int], size: int):
         """Take the grid (rows, columns) and the features' size."""
         super().__init__()
-        self.size = size
+        self.feature_size = size
         self.grid = (grid[0], grid[1])
 
     @property
     def token_size(self) -> int:
         """Return the number of values of a frame."""
-        return self.grid[0] * self.grid[1] * self.size
+        return self.grid[0] * self.grid[1] * self.feature_size
+
+    def set_grid(self, grid: tuple[int, int], black: Tensor) -> None:
+        """Set the grid (rows, columns)."""
+        self.grid = grid
 
     def encode(self, previous: Tensor, current: Tensor) -> Tensor:
         """Return the current frame's features (B, N, D) as tokens (B, N D)."""
@@ -38,9 +44,10 @@ class PatchTokens(nn.Module):
 
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:
         """Return tokens (B, N D) as features (B, N, D)."""
-        return token.unflatten(1, (-1, self.size))
+        return token.unflatten(1, (-1, self.feature_size))
 
 
+@register('world', 'patches')
 class PatchWorld(SpatialWorld):
     """
     DINO-world that predicts whole frames as tokens (B, N D) at times given by a table.
@@ -52,6 +59,15 @@ class PatchWorld(SpatialWorld):
         """Take the grid (rows, columns) and the sizes of SpatialWorld."""
         super().__init__(**sizes)
         self.grid = (grid[0], grid[1])
+
+    @property
+    def token_size(self) -> int:
+        """Return the number of values of a frame."""
+        return self.grid[0] * self.grid[1] * self.feature_size
+
+    def set_grid(self, grid: tuple[int, int], black: Tensor) -> None:
+        """Set the grid (rows, columns)."""
+        self.grid = grid
 
     def rollout(self, tokens: Tensor, table: Table, noise: Tensor) -> Tensor:  # type: ignore[override]
         """

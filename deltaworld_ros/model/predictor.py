@@ -8,12 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, CrossAttentionBlock
+from deltaworld_ros.model.registry import register
 
 Table = tuple[Tensor, Tensor]
+FREQUENCIES = 30   # of time, as released
 
 
 class Predictor(nn.Module):
     """Blocks of cross-attention from queries to the context's tokens, then a linear head."""
+
+    FLOAT32_LAYERS = ('norm', 'head')
 
     def __init__(
         self, size: int, heads: int, layers: int, mlp_size: int, token_size: int,
@@ -33,6 +37,7 @@ class Predictor(nn.Module):
         return cast('list[CrossAttentionBlock]', list(self.blocks))
 
 
+@register('world', 'deltaworld')
 class DeltaWorld(nn.Module):
     """
     Predict the next delta token for each query (paper, equation 10).
@@ -48,8 +53,9 @@ class DeltaWorld(nn.Module):
         """Take the released sizes unless others are given."""
         super().__init__()
         self.noise_size = size
-        token_size = size if token_size is None else token_size
-        self.predictor = Predictor(size, heads, layers, mlp_size, token_size, layer_scale)
+        self.token_size = size if token_size is None else token_size
+        self.frequencies = FREQUENCIES
+        self.predictor = Predictor(size, heads, layers, mlp_size, self.token_size, layer_scale)
         if learned_query:
             self.q_embed = nn.Embedding(1, size)
             nn.init.normal_(self.q_embed.weight, std=0.02)

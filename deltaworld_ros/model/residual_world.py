@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.predictor import DeltaWorld
+from deltaworld_ros.model.registry import register
 
 # Brings noise of the paper's deviation of 0.02 to the size of the other part of a query.
 NOISE_GAIN = 15.0
 
 
+@register('world', 'residual')
 class ResidualWorld(DeltaWorld):
     """
     DeltaWorld whose queries know the last token and whose output is added to a share of it.

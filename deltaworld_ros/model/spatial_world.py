@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.predictor import Predictor
+from deltaworld_ros.model.registry import register
 from deltaworld_ros.model.rotary import time_frequencies, time_table
 
 Table = tuple[Tensor, Tensor]
-
-
 AXES = 3
 
 
@@ -59,6 +58,7 @@ def block_causal_mask(frames: int, patches: int) -> Tensor:
         patches, 0).repeat_interleave(patches, 1)
 
 
+@register('world', 'spatial')
 class SpatialWorld(nn.Module):
     """
     Predict every patch token of the next frame from all patch tokens of the frames before.
@@ -77,8 +77,9 @@ class SpatialWorld(nn.Module):
         super().__init__()
         self.noise_size = size
         self.frequencies = size // heads // 6
-        feature_size = size if feature_size is None else feature_size
-        self.predictor = Predictor(size, heads, layers, mlp_size, feature_size, layer_scale, AXES)
+        self.feature_size = size if feature_size is None else feature_size
+        self.predictor = Predictor(
+            size, heads, layers, mlp_size, self.feature_size, layer_scale, AXES)
         if learned_query:
             self.q_embed = nn.Embedding(1, size)
             nn.init.normal_(self.q_embed.weight, std=0.02)

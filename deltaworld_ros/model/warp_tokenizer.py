@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
+from deltaworld_ros.model.registry import register
 from deltaworld_ros.model.rotary import patch_table
 
 PATCH = 2
@@ -30,6 +31,7 @@ FLOW_SCALE = 4.0
 FIELD = 16
 
 
+@register('tokenizer', 'warp')
 class WarpDeltaTok(nn.Module):
     """The warping tokenizer for one fixed grid of features."""
 
@@ -48,6 +50,7 @@ class WarpDeltaTok(nn.Module):
         The first of the decoder's layers comes before the warp, the others after it.
         """
         super().__init__()
+        self.feature_size = feature_size
         self.token_size = token_size
         self.head_size = size // heads
         self.grid = (grid[0], grid[1])

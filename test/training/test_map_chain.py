@@ -24,6 +24,7 @@ class CellMeans:
     """Features that sit exactly in the middle of their cells: the mean of the pixels."""
 
     grid = GRID
+    stride = 16
     feature_size = 2
 
     def features(self, frames: np.ndarray) -> np.ndarray:

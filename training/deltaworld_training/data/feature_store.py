@@ -25,15 +25,11 @@ DESCRIPTION = 'description.json'
 
 
 class Extractor(Protocol):
-    """What computes features: its grid (rows, columns) and the values of a feature."""
+    """What computes features."""
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Return the rows and columns of the features."""
-
-    @property
-    def feature_size(self) -> int:
-        """Return the number of values of a feature."""
+    grid: tuple[int, int]   # rows, columns
+    stride: int             # image pixels a cell
+    feature_size: int
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Map frames (F, h, w, 3) to features (F, N, D) float32."""
@@ -104,7 +100,7 @@ def build_store(
     """
     count = len(source)
     rows, columns = extractor.grid
-    label_size = (rows * 16 // LABEL_STRIDE, columns * 16 // LABEL_STRIDE)
+    label_size = tuple(extractor.stride * count // LABEL_STRIDE for count in extractor.grid)
     shapes: dict[str, tuple[type, tuple[int, ...]]] = {
         'features': (np.float16, (count, frames, rows * columns, extractor.feature_size)),
         'times': (np.float64, (count, frames)),

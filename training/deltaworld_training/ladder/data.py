@@ -4,17 +4,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from deltaworld_training.data.clip import Clip
-from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
+from deltaworld_training.data.extractor import FeatureExtractor, feature_extractor
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.data.photometric import apply_look, sample_look
 from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.ladder.settings import LadderSettings
-from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
+from deltaworld_training.stages.feature_basis import new_backbone
 from deltaworld_training.stages.parts import load_part, save_parts
 from deltaworld_training.street.clip import render_clip
 from deltaworld_training.street.renderer import Renderer
@@ -77,9 +77,8 @@ def make_data(settings: LadderSettings, folder: Path) -> LadderData:
     path = folder / 'backbone.safetensors'
     if not path.exists():
         _fit_backbone(settings, train, path)
-    backbone = load_part(path, 'backbone')[0]
-    assert isinstance(backbone, EfficientNetLite0)
-    extractor = FeatureExtractor(folder / 'levels.onnx', settings.grid, *basis_matrix(backbone))
+    backbone: Any = load_part(path, 'backbone')[0]
+    extractor = feature_extractor(backbone, folder / 'features.onnx', size)
     stores = [
         build_store(folder / name, source, frames, extractor, settings.image.focal_length,
                     settings.workers, {'ladder': settings.values(), 'split': name})
@@ -90,13 +89,9 @@ def make_data(settings: LadderSettings, folder: Path) -> LadderData:
 
 
 def _fit_backbone(settings: LadderSettings, source: StreetClips, path: Path) -> None:
-    """Load the ImageNet weights, fit the feature basis and keep both."""
-    sizes = {'kind': 'efficientnet_lite0', 'feature_size': settings.feature_size}
-    backbone = EfficientNetLite0(settings.feature_size).eval()
-    backbone.load_imagenet(imagenet_weights())
-    graph = path.parent / 'levels.onnx'
-    export_levels(backbone, graph, source.size)
-    blank = FeatureExtractor(graph, settings.grid, np.eye(LEVEL_CHANNELS), np.zeros(1))
-    fit_feature_basis(backbone, sample_levels([source], settings.basis_clips, blank))
+    """Keep the backbone with a feature basis of its own."""
+    (path.parent / 'features.onnx').unlink(missing_ok=True)   # of another backbone
+    sizes = settings.backbone_sizes()
+    backbone: Any = new_backbone(sizes, [source], settings.basis_clips)[0]
     state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
     save_parts(path, state, {'backbone': sizes}, settings.values())

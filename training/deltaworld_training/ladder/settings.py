@@ -10,9 +10,11 @@ from pydantic import BaseModel, Field, ValidationError
 from deltaworld_ros.bundle.class_lists import STREET as CLASSES
 from deltaworld_ros.bundle.yaml_file import find_yaml, read_yaml
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.model.registry import network_class
 from deltaworld_training.ladder.rows import Row, RowTokenizer
 from deltaworld_training.runs.recipe import ImageSettings
 
+BACKBONE = 'efficientnet_lite0'
 BUDGETS = Path(__file__).parents[1] / 'recipes' / 'ladder'
 DEPTH_MINIMUM = 1e-3   # m
 DEPTH_MAXIMUM = 80.0
@@ -87,7 +89,12 @@ class LadderSettings(BaseModel, extra='forbid'):
     @property
     def grid(self) -> tuple[int, int]:
         """Return the rows and columns of the features."""
-        return self.image.height // 16, self.image.width // 16
+        stride: Any = network_class('backbone', BACKBONE).stride
+        return self.image.height // stride, self.image.width // stride
+
+    def backbone_sizes(self) -> dict[str, Any]:
+        """Return the arguments of the backbone."""
+        return {'kind': BACKBONE, 'feature_size': self.feature_size}
 
     def values(self) -> dict[str, Any]:
         """Return all settings, ready for JSON."""

@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import lightning
 import numpy as np
@@ -15,11 +15,11 @@ from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest, sha256_of
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.write_bundle import export_bundle
-from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
-from deltaworld_ros.model.networks import Networks, build_networks, build_part, save_networks
+from deltaworld_ros.model.networks import Networks, build_networks, save_networks
+from deltaworld_ros.model.protocols import Backbone
 from deltaworld_training.data.clip import ClipSource
 from deltaworld_training.data.description import check_description
-from deltaworld_training.data.extractor import FeatureExtractor, export_levels, imagenet_weights
+from deltaworld_training.data.extractor import FeatureExtractor, feature_extractor
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
 from deltaworld_training.runs.bundle_weights import bundle_networks
@@ -35,7 +35,7 @@ from deltaworld_training.runs.recipe_sources import (
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
 from deltaworld_training.stages.calibration import fit_temperatures
-from deltaworld_training.stages.feature_basis import basis_matrix, fit_feature_basis, sample_levels
+from deltaworld_training.stages.feature_basis import new_backbone
 from deltaworld_training.stages.parts import (
     holds,
     load_part,
@@ -102,10 +102,9 @@ class BundleRun:
             {'source': source_description(self.recipe, self.videos, name),
              'features': sha256_of(self.folder / 'backbone.safetensors')[:16]})
 
-    def extractor(self, backbone: EfficientNetLite0) -> FeatureExtractor:
+    def extractor(self, backbone: Backbone) -> FeatureExtractor:
         """Return what computes the features of the backbone."""
-        matrix, offset = basis_matrix(backbone)
-        return FeatureExtractor(self.folder / 'levels.onnx', self.recipe.grid, matrix, offset)
+        return feature_extractor(backbone, self.folder / 'features.onnx', self.size)
 
     def train(self, name: str, overrides: Sequence[str] = ()) -> Path:
         """Train one stage on the cached features and return its file."""
@@ -113,38 +112,37 @@ class BundleRun:
             self.console.print(f'Training the stage {name}')
         return run_stage(self.recipe, name, self.folder, overrides)
 
-    def fit_backbone(self) -> EfficientNetLite0:
-        """Return the backbone with its feature basis: ImageNet's, or that of `start`."""
+    def fit_backbone(self) -> Backbone:
+        """Return the backbone with its feature basis: the published one, or that of `start`."""
         path = self.folder / 'backbone.safetensors'
         sizes, start = self.recipe.needed('backbone'), self.recipe.start
+        backbone: Any
         described = {
             'backbone': sizes, 'start': start and load_bundle(start).manifest.files,
             'clips': [source_description(self.recipe, self.videos, name)
                       for name in ('street', 'videos')]}
         if path.exists():
             check_description(read_recipe(path), described, path)
-            return cast(EfficientNetLite0, load_part(path, 'backbone')[0])
+            known: Any = load_part(path, 'backbone')[0]
+            return known
+        (self.folder / 'features.onnx').unlink(missing_ok=True)   # of another backbone
         if start is not None:
             networks = bundle_networks(load_bundle(start))
             save_networks(networks, self.folder / 'start.safetensors')
             backbone = networks.backbone
-            export_levels(backbone, self.folder / 'levels.onnx', self.size)
         else:
-            backbone = cast(EfficientNetLite0, build_part('backbone', sizes))
-            backbone.load_imagenet(imagenet_weights())
-            export_levels(backbone, self.folder / 'levels.onnx', self.size)
-            self._fit_basis(backbone)
+            backbone = self._new_backbone(sizes)
         state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
         save_parts(path, state, {'backbone': sizes}, described)
         return backbone
 
-    def _fit_basis(self, backbone: EfficientNetLite0) -> None:
+    def _new_backbone(self, sizes: dict[str, Any]) -> Backbone:
         self.console.print('Fitting the feature basis')
-        blank = FeatureExtractor(
-            self.folder / 'levels.onnx', self.recipe.grid, np.eye(LEVEL_CHANNELS), np.zeros(1))
-        kept = fit_feature_basis(backbone, sample_levels(
-            list(clip_sources(self.recipe, self.videos).values()), BASIS_CLIPS, blank))
-        self.console.print(f'The features keep {kept:.1%} of the variance of the levels')
+        backbone, kept = new_backbone(
+            sizes, list(clip_sources(self.recipe, self.videos).values()), BASIS_CLIPS)
+        if kept is not None:
+            self.console.print(f'The features keep {kept:.1%} of the variance of the levels')
+        return backbone
 
     def export(self, stores: list[FeatureStore], files: list[Path]) -> Path:
         """Write networks.safetensors and the bundle from the files of the stages."""

@@ -9,7 +9,7 @@ from typing import Any
 from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
-from deltaworld_ros.model.networks import build_part
+from deltaworld_ros.model.networks import build_networks
 from deltaworld_ros.model.rotary import time_frequencies
 from deltaworld_training.runs import provenance
 from deltaworld_training.runs.recipe import Recipe
@@ -41,18 +41,19 @@ def bundle_manifest(
     queries: Any = (recipe.settings(predictors[-1]).model.get('queries', 'fresh')
                     if predictors else 'kept')
     before = None if recipe.start is None else load_bundle(recipe.start).manifest
-    origin = (sizes['backbone']['kind'], data, before)
-    depth: Any = build_part('depth', sizes['depth'])
+    networks = build_networks(sizes)
+    backbone, depth = networks.backbone, networks.depth
+    origin = (backbone, data, before)
     rows, columns = recipe.grid
     return Manifest(
         format=1, name=recipe.name,
         description='Street scenes: 10 classes and metric depth, 0.2 to 0.6 s ahead.',
-        created=datetime.date.today().isoformat(), backbone=sizes['backbone']['kind'],
+        created=datetime.date.today().isoformat(), backbone=backbone.model_name,
         image_width=image.width, image_height=image.height, feature_rows=rows,
-        feature_columns=columns, feature_size=sizes['backbone']['feature_size'],
-        token_size=sizes['world']['token_size'], noise_size=sizes['world']['size'],
+        feature_columns=columns, feature_size=backbone.feature_size,
+        token_size=networks.tokenizer.token_size, noise_size=networks.world.noise_size,
         noise_std=NOISE_STD, queries=queries,
-        rotary_frequencies=time_frequencies().tolist(),
+        rotary_frequencies=time_frequencies(networks.world.frequencies).tolist(),
         stride=forecast.stride, steps=forecast.steps, context_length=forecast.context_length,
         map_width=image.width // 2, map_height=image.height // 2, depth_minimum=depth.minimum,
         depth_maximum=depth.maximum, focal_length=image.focal_length,

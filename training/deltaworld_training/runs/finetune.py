@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
-from torch import nn
 
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.bundle.manifest import Manifest
@@ -22,6 +20,7 @@ from deltaworld_ros.model.networks import Networks, load_networks, save_networks
 from deltaworld_training.data.clip import Clip, ClipSource
 from deltaworld_training.data.crops import RandomResizedCrop
 from deltaworld_training.data.description import fingerprint, keep_description
+from deltaworld_training.data.extractor import feature_extractor
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.data.photometric import apply_look, sample_look
 from deltaworld_training.data.recordings import Recording
@@ -59,23 +58,6 @@ class RecolouredClips:
         look = sample_look(generator)
         frames = np.stack([apply_look(frame, look, generator) for frame in clip.frames])
         return Clip(frames, clip.times)
-
-
-@dataclass
-class ModuleExtractor:
-    """The features of frames by a backbone in torch, on one thread of each process."""
-
-    backbone: nn.Module
-    grid: tuple[int, int]
-    feature_size: int
-
-    @torch.no_grad()
-    def features(self, frames: np.ndarray) -> np.ndarray:
-        """Map frames (F, h, w, 3) to features (F, N, D) float32."""
-        torch.set_num_threads(1)
-        found = self.backbone(torch.from_numpy(frames).permute(0, 3, 1, 2))
-        result: np.ndarray = found.float().numpy()
-        return result
 
 
 @dataclass
@@ -152,8 +134,8 @@ class FineTuning:
     def store(self, networks: Networks) -> FeatureStore:
         """Cache the features of the recordings' clips."""
         m = self.bundle.manifest
-        extractor = ModuleExtractor(
-            networks.backbone, (m.feature_rows, m.feature_columns), m.feature_size)
+        extractor = feature_extractor(
+            networks.backbone, self.folder / 'features.onnx', (m.image_width, m.image_height))
         store = build_store(
             self.folder / 'bag', self.source(), m.context_length + m.steps,
             extractor, m.focal_length, self.workers, self.clips_described())

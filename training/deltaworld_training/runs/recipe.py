@@ -111,8 +111,10 @@ class Recipe(BaseModel, extra='forbid'):
     @property
     def grid(self) -> tuple[int, int]:
         """Return the rows and columns of the features."""
+        from deltaworld_ros.model.registry import network_class
         image = self.needed('image')
-        return image.height // 16, image.width // 16
+        stride: Any = network_class('backbone', self.needed('backbone').get('kind')).stride
+        return image.height // stride, image.width // stride
 
     def needed(self, section: str) -> Any:
         """Return a section that a run needs; one that is missing raises `UserError`."""

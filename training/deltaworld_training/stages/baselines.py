@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from deltaworld_ros.export.graphs import Tokenizer
+from deltaworld_ros.model.protocols import Tokenizer
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.stages.heads import as_maps
 

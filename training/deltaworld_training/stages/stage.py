@@ -56,7 +56,7 @@ class Stage(lightning.LightningModule):
         self.initial = initial
         self.compile_blocks = compile_blocks
         self.sizes: dict[str, Sizes] = {}
-        self.backbone = frozen(load_part(backbone, 'backbone')[0]) if backbone else None
+        self.backbone: Any = frozen(load_part(backbone, 'backbone')[0]) if backbone else None
         self._part = (-1, -1)
 
     def learn(self, part: str, sizes: Sizes | None, initialisation: Initialisation) -> nn.Module:

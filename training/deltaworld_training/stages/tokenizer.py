@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.export.graphs import Tokenizer
 from deltaworld_ros.model.compact_tokenizer import CompactDeltaTok
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
+from deltaworld_ros.model.protocols import Tokenizer
 from deltaworld_training.stages.linear_codes import fit_codes
 from deltaworld_training.stages.losses import ELEMENTWISE
 from deltaworld_training.stages.noise import forward_uniform
@@ -69,9 +69,9 @@ class TokenizerStage(Stage):
 
     def _see_black(self, tokenizer: GridDeltaTok) -> None:
         if self.backbone is not None:
-            rows, columns = tokenizer.grid
+            rows, columns = (self.backbone.stride * count for count in tokenizer.grid)
             image = torch.zeros(
-                1, 3, 16 * rows, 16 * columns, dtype=torch.uint8, device=tokenizer.black.device)
+                1, 3, rows, columns, dtype=torch.uint8, device=tokenizer.black.device)
             tokenizer.black.copy_(self.backbone(image))
         elif not tokenizer.black.any():
             raise UserError(
