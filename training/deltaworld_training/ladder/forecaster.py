@@ -46,7 +46,8 @@ class RowForecaster:
         if self.tokenizer is None:
             return self.world.rollout(past, times, noise, self.grid)
         tokens, current = encode_frames(self.tokenizer, past, self.row.own)
-        future = self.world.rollout(tokens, time_table(times, time_frequencies()), noise)
+        future = self.world.rollout(tokens, time_table(
+            times, time_frequencies(self.world.frequencies)), noise)
         upon = current[:, None].expand(-1, samples, -1, -1).flatten(0, 1)
         return decode_tokens(self.tokenizer, future.flatten(0, 1), upon).unflatten(
             0, (len(past), samples))

@@ -59,7 +59,7 @@ class JointStage(Stage):
         self.class_loss = class_loss
         self.depth_loss = depth_loss
         self.balance = balance
-        self.frequencies = time_frequencies()
+        self.frequencies = time_frequencies(self.world.frequencies)
         if fixed_tokens:
             self.world.requires_grad_(False)
             for name, parameter in self.tokenizer.named_parameters():

@@ -59,7 +59,7 @@ class PredictorStage(Stage):
         self.context = context
         self.token_noise = token_noise
         self.chunk = chunk
-        self.frequencies = time_frequencies()
+        self.frequencies = time_frequencies(self.world.frequencies)
 
     def tokens(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the tokens (B, F, Dz): the first frame's anchor token, then delta tokens."""
