@@ -4,7 +4,7 @@
 The one table of the forecast node's parameters, without rclpy.
 
 The node declares them from it, and `python -m deltaworld_ros.node.parameter_table` prints the
-README's table.
+table of docs/parameters.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The launch file, the viewers' configurations and the README agree with the node."""
+"""The launch file, the viewers' configurations and docs/parameters.md agree with the node."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_declares_exactly_the_arguments():
     assert list(declared_arguments()) == list(FORECAST_LAUNCH)
 
 
-def test_readme_documents_exactly_the_arguments():
+def test_the_docs_name_exactly_the_arguments():
     table = re.search(r'^\| *launch argument *\|.*?\n\|[-| :]+\n((?:\|.*\n)+)',
-                      (ROOT / 'README.md').read_text(encoding='utf-8'), re.MULTILINE)
-    assert table, 'README.md has no table whose first column is "launch argument"'
+                      (ROOT / 'docs/parameters.md').read_text(encoding='utf-8'), re.MULTILINE)
+    assert table, 'docs/parameters.md has no table whose first column is "launch argument"'
     rows = [line.split('|')[1:3] for line in table[1].splitlines()]
     documented = {name.strip(' `'): default.strip(' `') for name, default in rows}
     assert list(documented) == list(FORECAST_LAUNCH)
