@@ -20,7 +20,7 @@ from deltaworld_ros.evaluate.evaluator import Evaluator
 FRAMES, EVERY = 360, 4
 FIRST, LAST = 120, 350
 # 30 minutes at 10 Hz may take this much more than the model.
-MOST_BYTES = 1.5e9
+MAX_BYTES = 1.5e9
 
 
 def test_memory_does_not_grow_with_the_recording(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -47,4 +47,4 @@ def test_memory_does_not_grow_with_the_recording(tiny_bundle: Path, tmp_path: Pa
     of_each_forecast = growth / ((LAST - FIRST - 20) / EVERY)
     # The scores of each forecast are kept, no picture and no features.
     assert of_each_forecast < 20_000
-    assert of_each_forecast * 30 * 60 * 10 < MOST_BYTES / 4
+    assert of_each_forecast * 30 * 60 * 10 < MAX_BYTES / 4

@@ -5,47 +5,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bags import START, camera_info_message, image_message, write_bag, write_drive
-from support.tiny_bundle import fading_frames, write_tiny_bundle
+from support.bags import START, write_drive
+from support.evaluation import drive, evaluate
 
 from deltaworld_ros.bags.frames import BagFrames
-from deltaworld_ros.bundle import Bundle, load_bundle, write_manifest
-from deltaworld_ros.engine import Engine, load_engine
-from deltaworld_ros.errors import UserError
-from deltaworld_ros.evaluate.baselines import blur_features, load_baselines
+from deltaworld_ros.evaluate.baselines import load_baselines
 from deltaworld_ros.evaluate.columns import COLUMNS
-from deltaworld_ros.evaluate.drive import Options
 from deltaworld_ros.evaluate.evaluator import Evaluator
 from deltaworld_ros.forecast.forecaster import Forecaster
 
 METRICS = ('feature_error', 'miou', 'depth_rmse', 'depth_absrel')
-
-
-@pytest.fixture(scope='module')
-def bundle(tiny_bundle: Path) -> Bundle:
-    return load_bundle(tiny_bundle)
-
-
-@pytest.fixture(scope='module')
-def engine(bundle: Bundle) -> Engine:
-    return load_engine(bundle, 'onnxruntime', threads=1)
-
-
-def evaluate(engine: Engine, bundle: Bundle, *paths: Path, **options) -> dict:
-    evaluator = Evaluator(engine, bundle, Options(**options))
-    for path in paths:
-        with BagFrames(path) as bag:
-            evaluator.run(bag)
-    return evaluator.result()
-
-
-def drive(bundle: Bundle, count: int = 20) -> np.ndarray:
-    """Return frames that grow brighter for a while, at the bundle's size."""
-    return fading_frames(bundle.manifest, count)
 
 
 def test_the_result_has_the_documented_form(engine, bundle, tmp_path):
@@ -158,73 +130,6 @@ def test_scores_equal_a_naive_evaluation(engine, bundle, tmp_path):
         assert scores['depth_absrel'][name] == pytest.approx(np.mean(np.abs(error) / truth))
 
 
-def test_ground_truth_of_the_bag_is_used(engine, bundle, tmp_path):
-    m = bundle.manifest
-    frames = drive(bundle, 1).repeat(16, axis=0)
-    forecaster = Forecaster(engine, m)
-    forecaster.observe(frames[0], 0.0)
-    present = forecaster.present()
-    # The heads' own labels but for one column of patches; the truth has twice the maps' size.
-    true_labels = present.fused_labels[0].copy()
-    width = m.map_width // m.feature_columns
-    true_labels[:, :width] = (true_labels[:, :width] + 1) % len(m.classes)
-    true_depth = np.full((m.image_height, m.image_width), 10.0, np.float32)
-    true_depth[:4] = np.nan
-    path = write_drive(
-        tmp_path / 'bag', frames, focal_length=3.0 * m.focal_length,
-        labels=true_labels.repeat(2, 0).repeat(2, 1)[None].repeat(16, 0),
-        depth=true_depth[None].repeat(16, 0))
-    result = evaluate(engine, bundle, path)
-    assert result['truth'] == 'ground_truth'
-    assert result['truth_of'] == {'labels': 'ground_truth', 'depth': 'ground_truth'}
-    assert result['bags'][0]['depth_scale'] == pytest.approx([3.0, 3.0])
-
-    seen, truth = present.fused_labels[0], true_labels
-    iou = [np.sum((seen == c) & (truth == c)) / np.sum((seen == c) | (truth == c))
-           for c in np.union1d(seen, truth)]
-    metres = 3.0 * present.fused_depth[0][2:].astype(np.float64)
-    for scores in result['leads'].values():
-        for name in ('copy_last', 'oracle'):
-            assert scores['miou'][name] == pytest.approx(np.mean(iou))
-            assert scores['depth_absrel'][name] == pytest.approx(np.mean(np.abs(metres - 10) / 10))
-            assert scores['depth_rmse'][name] == pytest.approx(
-                np.sqrt(np.mean((metres - 10) ** 2)))
-
-
-def test_a_cropped_camera_and_its_truth_show_the_same_region(engine, bundle, tmp_path):
-    m = bundle.manifest
-    # Twice the height that is needed: the model sees the middle half.
-    frames = np.zeros((16, 2 * m.image_height, m.image_width, 3), np.uint8)
-    labels = np.full((16, 2 * m.image_height, m.image_width), 255, np.uint8)
-    top = m.image_height // 2
-    frames[:, top:top + m.image_height] = drive(bundle, 1)
-    forecaster = Forecaster(engine, m)
-    forecaster.observe(drive(bundle, 1)[0], 0.0)
-    inside = forecaster.present().fused_labels[0].repeat(2, 0).repeat(2, 1)
-    labels[:, top:top + m.image_height] = inside
-    result = evaluate(engine, bundle, write_drive(tmp_path / 'bag', frames, labels=labels))
-    assert result['leads']['0.6']['miou']['oracle'] == 1.0
-
-
-def test_frames_without_truth_in_a_bag_that_has_it_are_not_scored(engine, bundle, tmp_path):
-    m = bundle.manifest
-    frames = drive(bundle, 16)
-    messages = []
-    wrong = np.full((m.map_height, m.map_width), len(m.classes) - 1, np.uint8)
-    for index, frame in enumerate(frames):
-        stamp = START + index * 200_000_000
-        messages.append(('/image', stamp, image_message(stamp, frame)))
-        if index == 9:
-            messages.append(('/label', stamp, image_message(stamp, wrong, 'mono8')))
-    result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
-    assert result['truth_of'] == {'labels': 'ground_truth', 'depth': 'pseudo'}
-    scores = result['leads']['0.6']
-    # Only the pixels of the one labelled frame count; nothing but vehicles is there.
-    assert sum(scores['confidence_calibration']['pixels']) == wrong.size
-    assert scores['class_iou']['road']['oracle'] == 0
-    assert scores['class_iou']['vehicle']['oracle'] == scores['pixel_accuracy']['oracle'] > 0
-
-
 def test_bags_are_pooled(engine, bundle, tmp_path):
     first = write_drive(tmp_path / 'a', drive(bundle, 16), interval=0.2)
     frames = drive(bundle, 16)[:, ::-1]
@@ -239,114 +144,12 @@ def test_bags_are_pooled(engine, bundle, tmp_path):
     assert min(apart) <= both['leads']['0.6']['miou']['copy_last'] <= max(apart)
 
 
-def test_gaps_and_time_that_goes_back_restart(engine, bundle, tmp_path):
-    frames = drive(bundle, 20)
-    stamps = [START + i * 200_000_000 for i in range(20)]
-    stamps[10:] = [stamp + 3_000_000_000 for stamp in stamps[10:]]
-    messages = [('/image', stamp, image_message(stamp, frame))
-                for stamp, frame in zip(stamps, frames, strict=True)]
-    late = stamps[-1] - 60_000_000_000
-    messages.append(('/image', stamps[-1] + 1, image_message(late, frames[0])))
-    result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
-    assert result['restart_reasons'] == {'a gap': 1}
-    assert result['odd_frames'] == {'stamp before the newest': 1}   # which alone restarts nothing
-    # Each part of ten frames has seven forecasts, four of which see their future.
-    assert (result['forecasts'], result['unscored']) == (8, 6)
-
-
-@pytest.mark.parametrize(('change', 'kind'), [
-    (lambda stamp: [stamp, stamp], 'repeated stamp'),
-    (lambda stamp: [stamp - 125_000_000], 'stamp before the newest'),
-    (lambda stamp: [0], 'stamp before the newest'),
-])
-def test_one_odd_image_in_ten_costs_only_itself(engine, bundle, tmp_path, change, kind):
-    messages = []
-    for number, frame in enumerate(drive(bundle, 60)):
-        stamp = START + number * 100_000_000
-        for odd in change(stamp) if number % 10 == 5 else [stamp]:
-            messages.append(('/image', stamp + len(messages), image_message(odd, frame)))
-    result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
-    assert result['restarts'] == 0 and result['odd_frames'] == {kind: 6}
-    # The first five images fill the context, the last six are futures; each odd one is missed
-    # by up to four forecasts.
-    assert 60 - 11 - 4 * 6 <= result['forecasts'] <= 60 - 11
-
-
-def test_limits_of_the_work(engine, bundle, tmp_path):
-    path = write_drive(tmp_path / 'bag', drive(bundle, 24), interval=0.2)
-    assert evaluate(engine, bundle, path, every=3)['forecasts'] == 6
-    # From 2 s to 4 s there are eleven images: three fill the context, three are the last futures.
-    assert evaluate(engine, bundle, path, start=2.0, end=4.0)['forecasts'] == 5
-    with pytest.raises(UserError, match='start 3 s, end 2 s'):
-        evaluate(engine, bundle, path, start=3.0, end=2.0)
-    assert evaluate(engine, bundle, path, max_forecasts=2)['forecasts'] == 2
-    result = evaluate(engine, bundle, path, num_samples=8, num_futures=2)
-    assert (result['num_samples'], result['num_futures']) == (8, 2)
-    assert len(result['weights']['mean_weight']) == 2
-    assert sum(result['weights']['best_share']) == pytest.approx(1)
-
-
 def test_the_same_seed_gives_the_same_scores(engine, bundle, tmp_path):
     path = write_drive(tmp_path / 'bag', drive(bundle, 14), interval=0.2)
     first, second, other = (evaluate(engine, bundle, path, seed=seed)['leads']
                             for seed in (1, 1, 2))
     assert first == second
     assert first != other
-
-
-def test_a_drive_that_is_too_short_is_one_clear_error(engine, bundle, tmp_path):
-    path = write_drive(tmp_path / 'bag', drive(bundle, 5))
-    with pytest.raises(UserError, match=r'no forecast could be scored.*at least 1\.2 s'):
-        evaluate(engine, bundle, path)
-
-
-def test_unreadable_images_are_dropped_and_told(engine, bundle, tmp_path):
-    frames = drive(bundle, 16)
-    messages = [('/image', START + i, image_message(START + i * 200_000_000, frame))
-                for i, frame in enumerate(frames)]
-    messages[2][2].encoding = 'none'
-    with BagFrames(write_bag(tmp_path / 'bag', messages)) as bag:
-        evaluator = Evaluator(engine, bundle)
-        evaluator.run(bag)
-    assert evaluator.result()['dropped'] == 1
-    assert any('none' in problem for problem in evaluator.problems)
-
-
-def test_camera_info_of_another_size_is_not_trusted(engine, bundle, tmp_path):
-    frames = drive(bundle, 16)
-    messages = []
-    for index, frame in enumerate(frames):
-        stamp = START + index * 200_000_000
-        info = camera_info_message(stamp, 1280, 720, 500.0)
-        messages += [('/camera_info', stamp, info), ('/image', stamp, image_message(stamp, frame))]
-    with BagFrames(write_bag(tmp_path / 'bag', messages)) as bag:
-        evaluator = Evaluator(engine, bundle)
-        evaluator.run(bag)
-    assert evaluator.result()['bags'][0]['depth_scale'] == [1.0, 1.0]
-    assert len(evaluator.problems) == 1 and '1280x720' in evaluator.problems[0]
-
-
-def test_each_clip_has_its_own_camera(engine, bundle, tmp_path):
-    """Two clips of one bag with other focal lengths; the truth says metres, so they must count."""
-    m = bundle.manifest
-    frame = drive(bundle, 1)[0]
-    forecaster = Forecaster(engine, m)
-    forecaster.observe(frame, 0.0)
-    seen = forecaster.present().fused_depth[0]
-    messages = []
-    for clip, factor in enumerate((0.5, 2.0)):
-        for index in range(12):
-            stamp = START + (clip * 10 + index) * 200_000_000 + clip * 5_000_000_000
-            info = camera_info_message(
-                stamp, m.image_width, m.image_height, factor * m.focal_length)
-            # The camera_info comes after its image.
-            messages += [('/camera/image', stamp, image_message(stamp, frame)),
-                         ('/camera/camera_info', stamp, info),
-                         ('/camera/depth', stamp, image_message(stamp, factor * seen, '32FC1'))]
-    result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
-    assert result['bags'][0]['depth_scale'] == pytest.approx([0.5, 2.0])
-    assert result['forecasts'] == 12
-    assert result['leads']['0.6']['depth_absrel']['copy_last'] == pytest.approx(0, abs=1e-6)
 
 
 def test_moments_are_spread_over_the_bag(engine, bundle, tmp_path):
@@ -360,52 +163,6 @@ def test_moments_are_spread_over_the_bag(engine, bundle, tmp_path):
     m = bundle.manifest
     assert moment.labels.shape == (m.num_futures, m.map_height, m.map_width)
     assert moment.image.shape == (m.image_height, m.image_width, 3)
-
-
-def test_blur_equals_a_naive_filter():
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(3 * 4, 2)).astype(np.float32)
-    kernels = rng.normal(size=(2, 3, 3)).astype(np.float32)
-    grid = features.reshape(3, 4, 2)
-    expected = np.zeros_like(grid)
-    for row in range(3):
-        for column in range(4):
-            for y in range(3):
-                for x in range(3):
-                    source = grid[np.clip(row + y - 1, 0, 2), np.clip(column + x - 1, 0, 3)]
-                    expected[row, column] += source * kernels[:, y, x]
-    np.testing.assert_allclose(
-        blur_features(features, kernels, 3), expected.reshape(12, 2), rtol=1e-4, atol=1e-5)
-
-
-def test_baselines_of_the_wrong_shape_are_refused(tmp_path):
-    folder = write_tiny_bundle(tmp_path / 'bundle')
-    manifest = load_bundle(folder).manifest
-    for arrays, problem in (
-            ({'blur': np.zeros((1, 8, 3, 3)), 'mean_token': np.zeros(12)}, 'have the shapes'),
-            ({'blur': np.zeros((3, 8, 3, 3))}, 'lacks mean_token')):
-        np.savez(folder / 'baselines.npz', **arrays)
-        write_manifest(folder, manifest)   # with the file's new hash
-        with pytest.raises(UserError, match=problem):
-            load_baselines(load_bundle(folder))
-
-
-def test_settle_leaves_out_the_first_seconds_of_each_context(engine, bundle, tmp_path):
-    path = write_drive(tmp_path / 'bag', drive(bundle))
-    # At 10 Hz frame 5 is the first with a context, at 0.5 s; frame 9 is the first after 0.9 s.
-    assert evaluate(engine, bundle, path)['forecasts'] == 20 - 5 - 6
-    assert evaluate(engine, bundle, path, settle=0.9)['forecasts'] == 20 - 9 - 6
-    # The second bag begins a context of its own.
-    assert evaluate(engine, bundle, path, path, settle=0.9)['forecasts'] == 2 * (20 - 9 - 6)
-
-
-def test_a_recording_that_begins_at_stamp_zero(engine, bundle, tmp_path):
-    frames = drive(bundle, 24)
-    messages = [('/image', 1 + index, image_message(index * 200_000_000, frame))
-                for index, frame in enumerate(frames)]
-    path = write_bag(tmp_path / 'bag', messages)
-    # As in a recording of the present: from 2 s to 4 s five forecasts see their future.
-    assert evaluate(engine, bundle, path, start=2.0, end=4.0)['forecasts'] == 5
 
 
 def test_skill_compares_with_copy_last_and_needs_several_clips(engine, bundle, tmp_path):
@@ -424,14 +181,3 @@ def test_skill_compares_with_copy_last_and_needs_several_clips(engine, bundle, t
     assert several['clips']['count'] == 6
     skill = several['leads']['0.6']['skill']['depth']['fused']
     assert skill['low'] < skill['value'] < skill['high']
-
-
-def test_squash_scales_depth_by_both_axes(engine, bundle, tmp_path):
-    """A frame twice as high as the bundle's aspect: cut by default, whole with `squash`."""
-    m = bundle.manifest
-    frames = [np.concatenate([frame, frame]) for frame in drive(bundle, 14)]
-    path = write_drive(tmp_path / 'bag', np.stack(frames), interval=0.2,
-                       focal_length=m.focal_length)
-    for fit, scale in (('crop', 1.0), ('squash', 2 ** -0.5)):
-        result = evaluate(engine, bundle, path, fit=fit, max_forecasts=1)
-        assert result['bags'][0]['depth_scale'] == pytest.approx([scale, scale])
