@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deltaworld_ros.bundle.lead_outputs import lead_outputs
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
+from deltaworld_ros.export.graph_weights import name_weights
 from deltaworld_ros.export.graphs import PaintGraph, graph_modules
 from deltaworld_ros.export.precision import Precision, typed_networks, typed_painter
 from deltaworld_ros.model.networks import Networks
@@ -21,7 +22,8 @@ from deltaworld_ros.model.rotary import time_table
 
 OPSET = 18
 # Below this many values a tensor's precision costs nothing worth saving.
-SMALLEST_HALF_TENSOR = 256
+MIN_HALF_TENSOR = 256
+HALF = '.half'   # ends the names of constants that are stored so
 # Two futures prove a decoder as well as six and keep golden.npz small.
 GOLDEN_FUTURES = 2
 OUTPUTS = {
@@ -58,7 +60,8 @@ def export_bundle(
     with torch.no_grad():
         golden = golden_arrays(graph_modules(networks, manifest), manifest, frames, stamps)
         for name, module in typed.items():
-            _export_graph(module, name, manifest, folder / f'{name}.onnx', half_weights)
+            _export_graph(
+                module, name, manifest, folder / f'{name}.onnx', half_weights, networks.sizes)
         if painter is not None:
             picture = PaintGraph(painter)(torch.from_numpy(golden['features'][-1:]))
             golden['picture'] = picture.numpy()
@@ -112,6 +115,7 @@ def golden_arrays(
 
 def _export_graph(
     module: nn.Module, name: str, manifest: Manifest, path: Path, half_weights: bool,
+    sizes: dict[str, dict[str, Any]],
 ) -> None:
     inputs = example_inputs(name, manifest)
     inner = lead_outputs(manifest.steps) if name == 'decode' else []
@@ -120,6 +124,7 @@ def _export_graph(
         output_names=[*OUTPUTS[name], *inner], dynamic_shapes=_dynamic_axes(name),
         opset_version=OPSET, dynamo=True, external_data=False, verbose=False)
     graph = onnx.load(path)
+    name_weights(graph, module, sizes)
     if half_weights:
         store_half_weights(graph)
     # The exporter writes the paths of the source files that it traced into every node.
@@ -171,12 +176,12 @@ def store_half_weights(model: onnx.ModelProto) -> None:
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST_HALF_TENSOR:
+        if tensor.data_type != TensorProto.FLOAT or values.size < MIN_HALF_TENSOR:
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f'{name}.half'))
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f'{name}{HALF}'))
         casts.append(helper.make_node(
-            'Cast', [f'{name}.half'], [name], name=f'{name}.cast', to=TensorProto.FLOAT))
+            'Cast', [f'{name}{HALF}'], [name], name=f'{name}.cast', to=TensorProto.FLOAT))
     nodes = casts + list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
