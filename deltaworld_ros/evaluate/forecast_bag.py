@@ -19,6 +19,7 @@ from deltaworld_ros.bags.messages import ros_time
 from deltaworld_ros.bundle.semantic_class import SemanticClass
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.pairs import Candidate
+from deltaworld_ros.forecast.lead_name import lead_name
 from deltaworld_ros.forecast.view import color_labels
 
 _STORE = get_typestore(Stores.ROS2_JAZZY)
@@ -65,7 +66,7 @@ class ForecastBag:
 
         Depth in metres is written only with a camera matrix: without it, it has no unit.
         """
-        name = f'lead_{round(1000 * lead)}ms'
+        name = lead_name(lead)
         maps = {'segmentation': (fused.labels, 'mono8'),
                 'confidence': (np.rint(255 * confidence).astype(np.uint8), 'mono8'),
                 'view': (color_labels(fused.labels, self._classes), 'rgb8')}

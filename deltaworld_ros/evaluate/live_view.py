@@ -16,6 +16,7 @@ from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
+from deltaworld_ros.forecast.lead_name import lead_name
 from deltaworld_ros.forecast.metres import in_metres
 from deltaworld_ros.forecast.view import (
     Picture,
@@ -48,7 +49,7 @@ class PictureServer:
         # Channels end with their context.
         self._context = context = foxglove.Context()
         topics = [IMAGE_TOPIC, *(
-            f'/forecast/lead_{round(1000 * lead)}ms/{kind}'
+            f'/forecast/{lead_name(lead)}/{kind}'
             for lead in (0.0, *manifest.leads) for kind in KINDS)]
         self._channels: dict[str, Any] = {
             topic: RawImageChannel(topic, context=context) for topic in topics}
@@ -142,4 +143,4 @@ def _pictures(forecast: Forecast, manifest: Manifest, image: Picture, watched: s
         'depth': lambda lead: color_depth(forecast.fused_depth[lead], *depth_range)}
     return {topic: make(lead)
             for lead, seconds in enumerate(forecast.leads) for kind, make in makers.items()
-            if (topic := f'/forecast/lead_{round(1000 * seconds)}ms/{kind}') in watched}
+            if (topic := f'/forecast/{lead_name(seconds)}/{kind}') in watched}

@@ -5,19 +5,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -28,7 +24,6 @@ from deltaworld_ros.engine import Engine, PaintingGraph, load_engine
 from deltaworld_ros.engine.shared_engine import SharedEngine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.frame_gate import Restart
-from deltaworld_ros.node.arguments import answer
 from deltaworld_ros.node.camera_stream import CameraStream
 from deltaworld_ros.node.diagnostics import status_message
 from deltaworld_ros.node.judgement import Limits, Situation
@@ -38,12 +33,12 @@ from deltaworld_ros.node.parameter_table import PARAMETERS
 from deltaworld_ros.node.parameters import (
     camera_names,
     declare_parameters,
-    ignored_parameters,
     parameter,
 )
 from deltaworld_ros.node.planner_inputs import PlannerInputs
+from deltaworld_ros.node.run import run_node
 from deltaworld_ros.node.shared_memory import shared_memory_problems
-from deltaworld_ros.node.throttled_log import ThrottledLog, in_one_line
+from deltaworld_ros.node.throttled_log import ThrottledLog
 from deltaworld_ros.node.worker import WORKER_NAME
 
 DIAGNOSTICS_PERIOD = 1.0    # s
@@ -275,47 +270,17 @@ class _StandingClock:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the forecast node until it is interrupted."""
-    words = sys.argv if arguments is None else arguments
-    code = answer('forecast_node', SUMMARY, PARAMETERS, words[1:])
-    if code is not None:
-        return code
     # One frame is too little work to share: OpenCV's threads would only disturb the engine's.
     cv2.setNumThreads(1)
-    # A launch repeats the terminal's Ctrl-C; the second one must not break the orderly end that
-    # rclpy's own handler starts with the first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    node = None
-    started = False
-    try:
-        rclpy.init(args=arguments)
-        started = True
-        node = ForecastNode()
-        _start(node, words[1:])
-        rclpy.spin(node)
-    except UserError as error:
-        print(f'forecast_node: {error}', file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    # What rclpy raises for a bad argument, file or name, or once an interrupt has come, has types
-    # of its own from version to version.
-    except Exception as error:
-        if not started or (node is None and rclpy.ok()):
-            print(f'forecast_node: {in_one_line(error)}', file=sys.stderr)
-            return 1
-        if rclpy.ok():
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    _leave_hanging_threads()
-    return 0
+    code = run_node(
+        'forecast_node', SUMMARY, PARAMETERS, ForecastNode, arguments, start=_start)
+    _end_beside_hanging_threads(code)
+    return code
 
 
-def _start(node: ForecastNode, words: Sequence[str]) -> None:
+def _start(node: ForecastNode) -> None:
     """Say what the node waits for, or start it at once."""
-    for line in (*ignored_parameters(node, PARAMETERS, words), *shared_memory_problems()):
+    for line in shared_memory_problems():
         node.get_logger().warning(line)
     if not parameter(node, 'autostart'):
         name = node.get_fully_qualified_name()
@@ -326,12 +291,12 @@ def _start(node: ForecastNode, words: Sequence[str]) -> None:
         node.trigger_activate()
 
 
-def _leave_hanging_threads() -> None:
+def _end_beside_hanging_threads(code: int) -> None:
     """End the process at once where a hanging engine would not let it end in order."""
     if any(thread.name == WORKER_NAME for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 if __name__ == '__main__':

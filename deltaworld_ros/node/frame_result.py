@@ -15,10 +15,12 @@ from std_msgs.msg import Header
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.intrinsics import Camera, Matrix, resize_matrix
 from deltaworld_ros.forecast.forecaster import Forecast
+from deltaworld_ros.forecast.lead_name import lead_name
 from deltaworld_ros.forecast.live_bound import LeadBound
 from deltaworld_ros.forecast.metres import in_metres
 from deltaworld_ros.forecast.self_score import LeadScore
 from deltaworld_ros.node.planner_scene import PlannerScene, RobotState
+from deltaworld_ros.node.stamps import stamp_nanoseconds
 
 
 @dataclass
@@ -68,7 +70,7 @@ class FrameResult:
     @property
     def stamp_ns(self) -> int:
         """Return the stamp of the image in nanoseconds."""
-        return int(self.header.stamp.sec) * 10**9 + int(self.header.stamp.nanosec)
+        return stamp_nanoseconds(self.header)
 
     @property
     def age_now(self) -> float:
@@ -112,4 +114,4 @@ class FrameResult:
 
 def lead_frame(camera: str, lead: float) -> str:
     """Name the frame of a camera at a lead (s): front_lead_600ms."""
-    return f'{camera or "camera"}_lead_{round(1000 * lead)}ms'
+    return f'{camera or "camera"}_{lead_name(lead)}'

@@ -6,26 +6,21 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
-import sys
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
-from deltaworld_ros.errors import UserError
-from deltaworld_ros.node.arguments import answer
 from deltaworld_ros.node.governor_parameters import GOVERNOR_PARAMETERS
-from deltaworld_ros.node.parameters import declare_parameters, ignored_parameters, parameter
+from deltaworld_ros.node.parameters import declare_parameters, parameter
+from deltaworld_ros.node.run import run_node
 from deltaworld_ros.node.scene_input import SceneInput
-from deltaworld_ros.node.throttled_log import ThrottledLog, in_one_line
+from deltaworld_ros.node.throttled_log import ThrottledLog
 from deltaworld_ros.planning.governor import Basis, Decision, Rules, SpeedGovernor
 from deltaworld_ros.planning.risk import Braking, Trust
 
@@ -170,35 +165,5 @@ def governor_rules(node: Node) -> Rules:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the speed governor until it is interrupted."""
-    words = sys.argv if arguments is None else arguments
-    code = answer('speed_governor', SUMMARY, GOVERNOR_PARAMETERS, words[1:])
-    if code is not None:
-        return code
-    # As in the forecast node: a launch repeats the terminal's Ctrl-C.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    node = None
-    started = False
-    try:
-        rclpy.init(args=arguments)
-        started = True
-        node = SpeedGovernorNode()
-        for line in ignored_parameters(node, GOVERNOR_PARAMETERS, words[1:]):
-            node.get_logger().warning(line)
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except UserError as error:
-        print(f'speed_governor: {error}', file=sys.stderr)
-        return 1
-    # Once an interrupt has come, rclpy raises what differs from version to version.
-    except Exception as error:
-        if not started or (node is None and rclpy.ok()):
-            print(f'speed_governor: {in_one_line(error)}', file=sys.stderr)
-            return 1
-        if rclpy.ok():
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run_node(
+        'speed_governor', SUMMARY, GOVERNOR_PARAMETERS, SpeedGovernorNode, arguments)

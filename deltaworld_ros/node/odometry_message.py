@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 from nav_msgs.msg import Odometry
 
+from deltaworld_ros.node.stamps import stamp_nanoseconds
 from deltaworld_ros.planning.odometry import Ego
 from deltaworld_ros.planning.pose import Pose, Twist, rotation_of_quaternion
 
@@ -16,7 +17,7 @@ def read_odometry(message: Odometry) -> Ego:
     place, turn = message.pose.pose.position, message.pose.pose.orientation
     linear, angular = message.twist.twist.linear, message.twist.twist.angular
     return Ego(
-        int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec),
+        stamp_nanoseconds(message.header),
         message.header.frame_id,
         Pose(rotation_of_quaternion(turn.x, turn.y, turn.z, turn.w),
              np.array([place.x, place.y, place.z])),

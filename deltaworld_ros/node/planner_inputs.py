@@ -18,6 +18,7 @@ from deltaworld_ros.node.lead_frames import LeadFrames
 from deltaworld_ros.node.odometry_message import read_odometry
 from deltaworld_ros.node.parameters import parameter
 from deltaworld_ros.node.planner_scene import PlannerSettings, RobotState
+from deltaworld_ros.node.stamps import stamp_nanoseconds
 from deltaworld_ros.node.throttled_log import ThrottledLog, kind_of
 from deltaworld_ros.planning.occupancy import Grid
 from deltaworld_ros.planning.odometry import Ego, OdometryBuffer
@@ -71,9 +72,8 @@ class PlannerInputs:
         somebody listens to outputs for planners, who needs the motion even where no odometry has
         ever arrived.
         """
-        stamp_ns = int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
         with self._lock:
-            arrived, found = self._arrived, self._buffer.at(stamp_ns)
+            arrived, found = self._arrived, self._buffer.at(stamp_nanoseconds(header))
         if not arrived and not planned:
             return RobotState(settings=self._settings)
         mount, mount_problem = self._mount.of(camera, header.frame_id)

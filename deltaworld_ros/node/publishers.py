@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 
+from deltaworld_ros.forecast.lead_name import lead_name
 from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.outputs import Leads, Needs, Output
 
@@ -109,8 +110,3 @@ class ForecastPublishers:
         """Take the topics away."""
         for topic in self._topics:
             self._node.destroy_lifecycle_publisher(topic.publisher)
-
-
-def lead_name(seconds: float) -> str:
-    """Name a lead for topics: lead_600ms."""
-    return f'lead_{round(1000 * seconds)}ms'

@@ -17,6 +17,7 @@ from std_msgs.msg import String
 
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.obstacle_cloud import read_obstacles
+from deltaworld_ros.node.stamps import stamp_nanoseconds
 from deltaworld_ros.planning.governor import Scene
 from deltaworld_ros.planning.obstacles import Obstacles
 
@@ -60,9 +61,9 @@ class SceneInput:
         except UserError as error:
             self._complain(str(error))
             return
-        stamp = message.header.stamp
-        _keep(self._clouds, int(stamp.sec) * 10**9 + int(stamp.nanosec), found)
-        self._join(int(stamp.sec) * 10**9 + int(stamp.nanosec))
+        stamp = stamp_nanoseconds(message.header)
+        _keep(self._clouds, stamp, found)
+        self._join(stamp)
 
     def _take_info(self, message: String) -> None:
         try:
