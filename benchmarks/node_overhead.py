@@ -22,9 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -37,41 +37,22 @@ from std_msgs.msg import String
 
 from deltaworld_ros.bundle import Bundle, Manifest, load_bundle
 from deltaworld_ros.camera.intrinsics import read_camera
-from deltaworld_ros.engine import load_engine
+from deltaworld_ros.engine import Engine, load_engine
+from deltaworld_ros.evaluate.timed_engine import TimedEngine
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.forecast.frame_gate import Verdict
+from deltaworld_ros.forecast.lead_name import lead_name
 from deltaworld_ros.node.frame_processor import FrameProcessor
 from deltaworld_ros.node.mailbox import Batch, WaitingFrame
 from deltaworld_ros.node.messages import image_message
 from deltaworld_ros.node.outputs import output_table
-from deltaworld_ros.node.publishers import ForecastPublishers, lead_name
+from deltaworld_ros.node.publishers import ForecastPublishers
 from deltaworld_ros.node.statistics import Statistics
 from deltaworld_ros.node.throttled_log import ThrottledLog
 
 WIDTH, HEIGHT = 1280, 720
 FUSED = ('segmentation', 'depth', 'confidence', 'camera_info')
 FUTURES = ('futures/segmentation', 'futures/depth')
-
-
-class TimedEngine:
-    """An engine that adds up the time spent in its graphs."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._engine, name)
-        if name not in ('observe', 'rollout', 'decode'):
-            return attribute
-
-        def timed(*arguments: Any) -> Any:
-            started = time.perf_counter()
-            result = attribute(*arguments)
-            self.seconds += time.perf_counter() - started
-            return result
-
-        return timed
 
 
 class KeptTimings(Statistics):
@@ -120,37 +101,58 @@ def make_messages() -> dict[str, list[Image] | list[CompressedImage]]:
     }
 
 
+@contextmanager
+def listened_outputs(node: LifecycleNode, manifest: Manifest, wanted: list[str],
+                     ) -> Iterator[ForecastPublishers]:
+    """Publish while another process listens to the wanted topics and to forecast_info."""
+    outputs = ForecastPublishers(
+        node, output_table(manifest.num_futures, False, True), manifest.leads)
+    node.trigger_configure()
+    node.trigger_activate()
+    listener = subprocess.Popen([sys.executable, str(Path(__file__)), '--listen', *wanted])
+    try:
+        while len(outputs.wanted()) < len(wanted) + 1:
+            time.sleep(0.05)
+        yield outputs
+    finally:
+        listener.terminate()
+        listener.wait()
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        outputs.destroy()
+
+
+def stamped(messages: Sequence[Image | CompressedImage], frames: int, period: float,
+            ) -> Iterator[tuple[Image | CompressedImage, int]]:
+    """Yield as many messages, one every `period` s from now on, each with its stamp (ns)."""
+    stamp = time.time_ns()
+    for number in range(frames):
+        message = messages[number % len(messages)]
+        stamp += round(period * 1e9)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+        yield message, stamp
+
+
 def measure(node: LifecycleNode, bundle: Bundle, title: str, wanted: list[str],
             frames: int) -> None:
     """Print the overhead for listeners to the wanted topics."""
     manifest = bundle.manifest
     engine = TimedEngine(load_engine(bundle))
-    outputs = ForecastPublishers(
-        node, output_table(manifest.num_futures, False, True), manifest.leads)
-    node.trigger_configure()
-    node.trigger_activate()
-    listener = subprocess.Popen(
-        [sys.executable, str(Path(__file__)), '--listen', *wanted])
-    try:
-        while len(outputs.wanted()) < len(wanted) + 1:   # and forecast_info
-            time.sleep(0.05)
+    with listened_outputs(node, manifest, wanted) as outputs:
         for kind, messages in make_messages().items():
             statistics = KeptTimings()
             processor = make_processor(node, manifest, engine, outputs, statistics)
             overhead, received = [], []
-            stamp = time.time_ns()
-            for number in range(frames):
-                message = messages[number % len(messages)]
-                stamp += round(manifest.stride * 1e9)
-                message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
-                data = serialize_message(message)
+            for original, stamp in stamped(messages, frames, manifest.stride):
+                data = serialize_message(original)
                 started = time.perf_counter()
-                message = deserialize_message(data, type(message))
+                message = deserialize_message(data, type(original))
                 received.append(1e3 * (time.perf_counter() - started))
-                engine.seconds = 0.0
+                before = sum(engine.seconds.values())
                 started = time.perf_counter()
                 processor.process(Batch(Verdict(), [WaitingFrame(message, stamp)]))
-                overhead.append(1e3 * (time.perf_counter() - started - engine.seconds))
+                in_graphs = sum(engine.seconds.values()) - before
+                overhead.append(1e3 * (time.perf_counter() - started - in_graphs))
                 time.sleep(0.03)
             warm = 2 * manifest.context_length
             stages = {stage: np.median([frame[stage] for frame in statistics.frames[warm:]])
@@ -161,15 +163,9 @@ def measure(node: LifecycleNode, bundle: Bundle, title: str, wanted: list[str],
                   f'decode and fit {stages["input"]:.2f}, select {stages["select"]:.2f}, '
                   f'resize and publish {stages["output"]:.2f}; rclpy takes '
                   f'{np.median(received):.2f} ms more to make the message')
-    finally:
-        listener.terminate()
-        listener.wait()
-        node.trigger_deactivate()
-        node.trigger_cleanup()
-        outputs.destroy()
 
 
-def make_processor(node: LifecycleNode, manifest: Manifest, engine: TimedEngine,
+def make_processor(node: LifecycleNode, manifest: Manifest, engine: Engine,
                    outputs: ForecastPublishers, statistics: Statistics) -> FrameProcessor:
     """Make what the node processes frames with."""
     processor = FrameProcessor(
@@ -183,25 +179,14 @@ def make_processor(node: LifecycleNode, manifest: Manifest, engine: TimedEngine,
 def measure_score(node: LifecycleNode, bundle: Bundle, wanted: list[str], frames: int) -> None:
     """Print the processor time that the self-score adds to frames at 10 Hz, graphs included."""
     manifest = bundle.manifest
-    engine = TimedEngine(load_engine(bundle))
-    outputs = ForecastPublishers(
-        node, output_table(manifest.num_futures, False, True), manifest.leads)
-    node.trigger_configure()
-    node.trigger_activate()
-    listener = subprocess.Popen([sys.executable, str(Path(__file__)), '--listen', *wanted])
-    try:
-        while len(outputs.wanted()) < len(wanted) + 1:
-            time.sleep(0.05)
+    engine = load_engine(bundle)
+    with listened_outputs(node, manifest, wanted) as outputs:
         messages = make_messages()['raw bgr8']
         ways = [make_processor(node, manifest, engine, outputs, KeptTimings()) for _ in range(2)]
         ways[1].score.watched = True
         # The same frames one way and the other in turn, so that both see the same machine.
         took: list[list[float]] = [[], []]
-        stamp = time.time_ns()
-        for number in range(frames):
-            message = messages[number % len(messages)]
-            stamp += 10**8
-            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+        for number, (message, stamp) in enumerate(stamped(messages, frames, 0.1)):
             for way in (0, 1) if number % 2 else (1, 0):
                 started = time.process_time()
                 ways[way].process(Batch(Verdict(), [WaitingFrame(message, stamp)]))
@@ -211,12 +196,6 @@ def measure_score(node: LifecycleNode, bundle: Bundle, wanted: list[str], frames
         print(f'self-score ({len(wanted)} topics): {without:.2f} ms of processor time a frame '
               f'without, {with_score:.2f} ms with it: {100 * (with_score / without - 1):+.1f} %, '
               f'{with_score - without:.2f} ms of the 100 ms between two frames')
-    finally:
-        listener.terminate()
-        listener.wait()
-        node.trigger_deactivate()
-        node.trigger_cleanup()
-        outputs.destroy()
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.engine.interface import Engine, Features, LeadDecoding, OutOfDeviceMemory
+from deltaworld_ros.engine.wrapped_engine import WrappedEngine
 
 _EACH_FUTURE = ('labels', 'depth', 'future_features')
 _FUSED = ('fused_labels', 'fused_depth', 'confidence')
@@ -33,7 +34,7 @@ def is_out_of_memory(error: Exception) -> bool:
     return any(known in text for known in _OUT_OF_MEMORY_TEXTS)
 
 
-class DecodeBatches:
+class DecodeBatches(WrappedEngine):
     """
     An engine that decodes all futures at once until its device runs out of memory.
 
@@ -42,25 +43,10 @@ class DecodeBatches:
     """
 
     def __init__(self, engine: Engine, manifest: Manifest, log: Callable[[str], None]) -> None:
-        self.name = engine.name
-        self.several_threads = engine.several_threads
-        self._engine = engine
+        super().__init__(engine)
         self._manifest = manifest
         self._log = log
         self._most: int | None = None  # futures at once; None while all of them fit
-
-    def observe(
-            self, image: NDArray[np.uint8], previous: Features | None,
-    ) -> tuple[Features, NDArray[np.float32], NDArray[np.float32]]:
-        """See `Engine.observe`."""
-        return self._engine.observe(image, previous)
-
-    def rollout(
-            self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
-            rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        """See `Engine.rollout`."""
-        return self._engine.rollout(tokens, rotary_cos, rotary_sin, noise)
 
     def decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],
@@ -94,18 +80,6 @@ class DecodeBatches:
             self._log(f'{self.name}: too little memory for graphs of single leads; all leads are '
                       'decoded each time')
             return []
-
-    def features_to_host(self, features: Features) -> NDArray[np.float32]:
-        """See `Engine.features_to_host`."""
-        return self._engine.features_to_host(features)
-
-    def features_from_host(self, array: NDArray[np.float32]) -> Features:
-        """See `Engine.features_from_host`."""
-        return self._engine.features_from_host(array)
-
-    def close(self) -> None:
-        """See `Engine.close`."""
-        self._engine.close()
 
     def _decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],

@@ -4,8 +4,7 @@
 The gate before an engine is used: it must reproduce the bundle's golden outputs.
 
 Half-precision engines can be wrong without any error, so each engine runs the recorded frames
-once, through every graph and with the sizes that will run later, and is compared number by number
-(limits of the design, section 5).
+once, through every graph and with the sizes that will run later, and is compared number by number.
 """
 
 from __future__ import annotations

@@ -11,20 +11,19 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from deltaworld_ros.bundle import Bundle
-from deltaworld_ros.engine import Engine, Features, LeadDecoding
+from deltaworld_ros.engine import Engine, Features
+from deltaworld_ros.engine.wrapped_engine import WrappedEngine
 
 Result = TypeVar('Result')
 
 
-class TimedEngine:
+class TimedEngine(WrappedEngine):
     """Passes every call on; `seconds` holds the wall time by graph."""
 
     def __init__(self, engine: Engine) -> None:
-        self.name = engine.name
+        super().__init__(engine)
         self.several_threads = False   # the sums are not made for it
         self.seconds = {'observe': 0.0, 'rollout': 0.0, 'decode': 0.0}
-        self._engine = engine
 
     def observe(
             self, image: NDArray[np.uint8], previous: Features | None,
@@ -47,22 +46,6 @@ class TimedEngine:
         """See `Engine.decode`."""
         return self._timed(
             'decode', lambda: self._engine.decode(features, tokens, weights, outputs, leads))
-
-    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
-        """See `Engine.prepare_leads`."""
-        return self._engine.prepare_leads(bundle)
-
-    def features_to_host(self, features: Features) -> NDArray[np.float32]:
-        """See `Engine.features_to_host`."""
-        return self._engine.features_to_host(features)
-
-    def features_from_host(self, array: NDArray[np.float32]) -> Features:
-        """See `Engine.features_from_host`."""
-        return self._engine.features_from_host(array)
-
-    def close(self) -> None:
-        """See `Engine.close`."""
-        self._engine.close()
 
     def _timed(self, graph: str, run: Callable[[], Result]) -> Result:
         started = time.perf_counter()
