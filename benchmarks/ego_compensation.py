@@ -30,7 +30,7 @@ from deltaworld_training.street.renderer import Renderer
 from deltaworld_training.street.world import StreetWorld
 
 FIRST_SEED = 70_000   # of the test split
-FARTHEST = 40.0       # m, of the true surface
+MAX_DEPTH = 40.0       # m, of the true surface
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
         true_depth = reduce_map(later.depth, size)
         points = map_points(forecast.fused_depth[-1], intrinsics)
         true = there.apply(map_points(true_depth, intrinsics))
-        good = (true_depth < FARTHEST) & np.isfinite(points[..., 2])
+        good = (true_depth < MAX_DEPTH) & np.isfinite(points[..., 2])
         for name, camera in (('true pose (depth error alone)', there),
                              ('constant twist (compensated)', expected),
                              ('present pose (not compensated)', here)):

@@ -29,7 +29,7 @@ from deltaworld_ros.forecast.forecaster import Forecaster
 BINS = (5.0, 8.0, 11.0, 15.0, 20.0, 25.0, 30.0)   # m
 ROAD = ('road', 'lane marking', 'lane_marking', 'lane')
 # Where lane lines are looked for, as shares of the height, and how steep they are.
-LINES_FROM, LINES_TO, LEAST_SLOPE, LARGEST_SLOPE = 0.62, 0.92, 0.35, 4.0
+LINES_FROM, LINES_TO, MIN_SLOPE, MAX_SLOPE = 0.62, 0.92, 0.35, 4.0
 AGREEMENT = 0.02   # rad between a line and the direction of the vanishing point
 TRIES = 300
 
@@ -63,7 +63,7 @@ def vanishing_row(picture: np.ndarray) -> float | None:
     lines = np.asarray(found, np.float64).reshape(-1, 4)
     run, rise = lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1]
     slopes = rise / np.where(run == 0, 1e-6, run)
-    steep = (np.abs(slopes) > LEAST_SLOPE) & (np.abs(slopes) < LARGEST_SLOPE)
+    steep = (np.abs(slopes) > MIN_SLOPE) & (np.abs(slopes) < MAX_SLOPE)
     lines, slopes, lengths = lines[steep], slopes[steep], np.hypot(run, rise)[steep]
     left, right = np.flatnonzero(slopes < 0), np.flatnonzero(slopes > 0)
     if not len(left) or not len(right):

@@ -57,7 +57,7 @@ SIZE, FOCAL_LENGTH = (320, 192), 240.0
 SHARD_CLIPS, STORED_CLIPS = 32, 500
 WARM_UP = 1
 # Shorter runs would live on what the workers had ready, and hide that they are too slow.
-LEAST = 3 * PREFETCH * max(1, default_workers(None))
+MIN_BATCHES = 3 * PREFETCH * max(1, default_workers(None))
 
 
 class Waiting(lightning.Callback):
@@ -78,7 +78,7 @@ class Waiting(lightning.Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         self.batches += 1
         self.ended = time.perf_counter()
-        if self.batches > WARM_UP + LEAST and self.ended - self.started > self.seconds:
+        if self.batches > WARM_UP + MIN_BATCHES and self.ended - self.started > self.seconds:
             trainer.should_stop = True
 
 

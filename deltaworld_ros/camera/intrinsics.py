@@ -16,7 +16,7 @@ Matrix = NDArray[np.float64]
 # Focal lengths in widths (or heights) of the image: opening angles of 169 to 0.6 degrees.
 MIN_FOCAL_LENGTH, MAX_FOCAL_LENGTH = 0.05, 100.0
 # A larger entry of K, P or R is no camera's, and products with it could overflow.
-_LARGEST = 1e9
+_MAX_VALUE = 1e9
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _matrix(message: Any, name: str) -> Matrix:
     values = np.array(_field(message, name), np.float64)
     if not np.isfinite(values).all():
         raise UserError(f'camera_info: {name} holds values that are not finite')
-    if np.abs(values).max() > _LARGEST:
+    if np.abs(values).max() > _MAX_VALUE:
         raise UserError(f'camera_info: {name} holds {values[np.abs(values).argmax()]:g}, which no '
-                        f'camera has; at most {_LARGEST:g} is accepted')
+                        f'camera has; at most {_MAX_VALUE:g} is accepted')
     return values
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Score every forecast of recordings against what then came (design, section 9)."""
+"""Score every forecast of recordings against what then came."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from deltaworld_ros.evaluate.scorers import make_scorers
 from deltaworld_ros.evaluate.summary import strict_json
 from deltaworld_ros.evaluate.timed_engine import TimedEngine
 
-# What is kept of each single forecast.
 # So many of the worst moments are kept, where any are.
 WORST = 6
+# What is kept of each single forecast.
 _RECORDED = ('fused', 'copy_last', 'constant_flow')
 _RECORD_METRICS = ('feature_error', 'miou', 'pixel_accuracy', 'depth_absrel', 'obstacle_error',
                    'obstacle_crps')

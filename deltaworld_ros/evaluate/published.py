@@ -36,7 +36,7 @@ WAYS = {
 _FUSED = ('segmentation', 'depth', 'confidence')
 _FUTURES = ('futures/segmentation', 'futures/depth')
 # Any distance counts: the node publishes NaN where it knows none.
-_FARTHEST = 1e9
+_MAX_DEPTH = 1e9
 
 
 @dataclass
@@ -87,7 +87,7 @@ class _LeadScore:
         true_depth = np.where(known, true_depth, np.nan)
         for way in WAYS:
             self._labels[way] += counts(confusion(labels[way], true_labels, self._num_classes))
-            self._depth[way] += depth_sums(depth[way], true_depth, 0.0, _FARTHEST)
+            self._depth[way] += depth_sums(depth[way], true_depth, 0.0, _MAX_DEPTH)
 
     def result(self) -> dict[str, dict[str, float]]:
         """Return mIoU, share of right pixels and AbsRel by way."""

@@ -19,8 +19,8 @@ Sizes = dict[str, Any]
 # DINOv3's heads, which the tokenizer and the predictor share.
 HEAD_SIZE = 64
 # Building a network costs time for each layer, even before it has memory.
-MOST_LAYERS = 256
-LARGEST_SIZE = 1 << 20
+MAX_LAYERS = 256
+MAX_SIZE = 1 << 20
 # A tensor whose name says what a file holds.
 _MARKS = {
     'embeddings.cls_token': 'backbone', 'z_embed.weight': 'tokenizer',
@@ -72,7 +72,7 @@ def _check_sizes(checkpoint: Checkpoint, sizes: Sizes) -> None:
         for number in value if isinstance(value, (list, tuple)) else [value]:
             if not isinstance(number, (int, float)):
                 continue
-            limit = MOST_LAYERS if 'layers' in name else LARGEST_SIZE
+            limit = MAX_LAYERS if 'layers' in name else MAX_SIZE
             if not 0 <= number <= limit:
                 raise UserError(f'{checkpoint.path}: {name} {number} must be at most {limit}')
 

@@ -28,7 +28,7 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # What a folder or a repository may hold its weights in, in the order in which they are tried.
 WEIGHT_FILES = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin')
 _PLAIN_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]*')
-_LARGEST_INDEX = 50_000_000
+_MAX_INDEX = 50_000_000
 # Keys under which training programs keep the tensors, beside other things.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'teacher')
 # What is often found in the place of weights, by its first bytes.
@@ -140,7 +140,7 @@ def _read_shards(path: Path) -> dict[str, Tensor]:
 def shard_names(path: Path) -> list[str]:
     """Return the names of the files that an index of safetensors files lists."""
     try:
-        if path.stat().st_size > _LARGEST_INDEX:
+        if path.stat().st_size > _MAX_INDEX:
             raise UserError(f'{path}: too large for an index')
         names = set(json.loads(path.read_text(encoding='utf-8'))['weight_map'].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

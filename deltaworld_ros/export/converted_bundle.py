@@ -37,7 +37,7 @@ NOISE_STD = 0.02
 KITTI_FOCAL_LENGTH = 721.5377 * (512 / 352 * 1024 / 1216) ** 0.5
 KITTI_INPUT_HEIGHT = 512
 # An ONNX file cannot hold 2 GB.
-MOST_GRAPH_PARAMETERS = 500_000_000
+MAX_GRAPH_PARAMETERS = 500_000_000
 LICENCE_TEXT = """# Licences of this bundle
 
 The networks were converted from the files that `bundle.yaml` names under `sources`; their
@@ -116,9 +116,9 @@ def write_converted(
     parts = converted.networks.parts()
     parameters = sum(
         value.numel() for name in ('backbone', 'tokenizer') for value in parts[name].parameters())
-    if parameters > MOST_GRAPH_PARAMETERS:
+    if parameters > MAX_GRAPH_PARAMETERS:
         raise UserError(f'backbone and tokenizer have {parameters} parameters; a float32 graph '
-                        f'holds at most {MOST_GRAPH_PARAMETERS}')
+                        f'holds at most {MAX_GRAPH_PARAMETERS}')
     check_new_folder(folder)
     try:
         save_networks(converted.networks, folder / NETWORKS_NAME)

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rolling context: a chain of deltas between frames about one stride apart (design, 4)."""
+"""The rolling context: a chain of deltas between frames about one stride apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deltaworld_ros.forecast.frame_gate import Restart
 
 # No camera needs more; it bounds memory when stamps advance without time passing.
-MOST_FEATURES = 64
+MAX_FEATURES = 64
 
 
 @dataclass
@@ -92,9 +92,9 @@ class ContextChain:
         oldest_of_chain = stamp_ns - (self.context_length - 1) * self._farthest_ns
         holding = [link for link in self._links.values() if link.features is not None]
         for place, link in enumerate(reversed(holding)):
-            if stamp_ns - link.stamp_ns > self._farthest_ns or place >= MOST_FEATURES:
+            if stamp_ns - link.stamp_ns > self._farthest_ns or place >= MAX_FEATURES:
                 link.features = None
-        excess = len(self._links) - MOST_FEATURES * self.context_length
+        excess = len(self._links) - MAX_FEATURES * self.context_length
         for place, stamp in enumerate(list(self._links)):
             if stamp < oldest_of_chain or place < excess:
                 del self._links[stamp]

@@ -19,7 +19,7 @@ METRICS = ('features', 'classes', 'depth')
 PERIOD = 1.0    # s between two forecasts that are scored: each costs some of the robot's time
 WINDOW = 30.0   # s of recent comparisons that a score is the mean of
 # Fewer comparisons say nothing yet.
-LEAST_FORECASTS = 5
+MIN_FORECASTS = 5
 # Smaller errors are noise: in a scene that stands still no forecast is better or worse than
 # another. Features by their mean square, classes by the share of pixels, depth by the truth.
 FLOORS = (1e-3, 2e-3, 5e-3)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deltaworld_ros.forecast.frame_gate import Odd, Restart
 from deltaworld_ros.forecast.obstacle_bound import COVERAGE
-from deltaworld_ros.forecast.self_score import LEAST_FORECASTS
+from deltaworld_ros.forecast.self_score import MIN_FORECASTS
 from deltaworld_ros.node.parameter_table import NEVER
 from deltaworld_ros.node.statistics import RATE_WINDOW, Snapshot
 
@@ -154,7 +154,7 @@ def _skill(snapshot: Snapshot, limits: Limits) -> Iterator[tuple[int, str]]:
     if limits.skill_warn <= NEVER or not snapshot.scores:
         return
     lead, score = max(snapshot.scores.items())
-    if score.forecasts >= LEAST_FORECASTS and score.least_skill < limits.skill_warn:
+    if score.forecasts >= MIN_FORECASTS and score.least_skill < limits.skill_warn:
         metric = min(score.skill, key=lambda one: score.skill[one])
         yield WARN, (f'the skill of forecasts {lead:g} s ahead is {score.least_skill:.2f} in '
                      f'{metric}, limit {limits.skill_warn:g} (0: no better than assuming that '

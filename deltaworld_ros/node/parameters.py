@@ -17,7 +17,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.parameter_files import foreign_parameter_files
 from deltaworld_ros.node.parameter_table import PARAMETERS, ParameterRow
 
-MOST_CAMERAS = 8
+MAX_CAMERAS = 8
 _NAME = re.compile('[A-Za-z][A-Za-z0-9_]*')
 
 
@@ -53,8 +53,8 @@ def camera_names(node: Node) -> list[str]:
     names = text.replace(',', ' ').split() or ['']
     wrong = [name for name in names if name and (
         not _NAME.fullmatch(name) or name.startswith('lead_'))]
-    if wrong or len(set(names)) < len(names) or len(names) > MOST_CAMERAS:
-        raise UserError(f'parameter cameras is {text!r}; accepted: at most {MOST_CAMERAS} '
+    if wrong or len(set(names)) < len(names) or len(names) > MAX_CAMERAS:
+        raise UserError(f'parameter cameras is {text!r}; accepted: at most {MAX_CAMERAS} '
                         'different names of letters, digits and underscores that begin with a '
                         'letter and not with lead_')
     return names

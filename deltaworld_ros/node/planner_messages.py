@@ -26,8 +26,8 @@ from deltaworld_ros.planning.scan import Scan, column_points, scan_points
 LEAD_POINT = record_type(label=np.uint8, confidence=np.uint8)
 OBSTACLE_POINT = record_type(
     label=np.uint8, dynamic=np.uint8, future=np.int16, probability=np.float32, lead=np.float32)
-_LEAST_SPEED = 0.05   # m/s; slower than this a twist has no curvature
-_LEAST_RANGE = 0.05   # m
+_MIN_SPEED = 0.05   # m/s; slower than this a twist has no curvature
+_MIN_RANGE = 0.05   # m
 
 
 def points(result: FrameResult, lead: int) -> PointCloud2 | None:
@@ -84,7 +84,7 @@ def _scan_message(result: FrameResult, found: Scan) -> LaserScan:
     last = found.first_angle + found.step * (len(found.ranges) - 1)
     return LaserScan(
         header=_header(result), angle_min=found.first_angle, angle_max=last,
-        angle_increment=found.step, range_min=_LEAST_RANGE,
+        angle_increment=found.step, range_min=_MIN_RANGE,
         range_max=float(result.manifest.depth_maximum * (result.depth_scale or 1.0)),
         ranges=array.array('f', found.ranges.tobytes()))
 
@@ -124,7 +124,7 @@ def risk(result: FrameResult, lead: int) -> String:
         return String(data=json.dumps({**facts, 'reason': problem}))
     settings, twist = robot.settings, robot.ego.twist
     speed = max(0.0, twist.speed)
-    curvature = twist.yaw_rate / speed if speed > _LEAST_SPEED else 0.0
+    curvature = twist.yaw_rate / speed if speed > _MIN_SPEED else 0.0
     forecast = scene.forecast
     found = assess(
         nearest_ahead(scene.futures, Corridor(curvature, settings.half_width, settings.front),

@@ -20,7 +20,7 @@ from deltaworld_ros.planning.points import lead_cameras
 from deltaworld_ros.planning.pose import OPTICAL, Pose
 from deltaworld_ros.planning.risk import Braking
 
-_LEAST_HEIGHT = 0.1   # m, of obstacles over the robot's origin
+_MIN_HEIGHT = 0.1   # m, of obstacles over the robot's origin
 # A camera whose place is unknown is taken to be at the robot's origin and to look ahead.
 _AHEAD = Pose(OPTICAL, np.zeros(3))
 
@@ -91,5 +91,5 @@ class PlannerScene:
             obstacles = obstacles.where(obstacles.dynamic)
         if self.robot.mount is not None:
             # Nothing stands below the ground: there, height filters would lose it.
-            np.maximum(obstacles.points[:, 2], _LEAST_HEIGHT, out=obstacles.points[:, 2])
+            np.maximum(obstacles.points[:, 2], _MIN_HEIGHT, out=obstacles.points[:, 2])
         return obstacles

@@ -34,7 +34,7 @@ _TYPES: dict[str, Any] = {IMAGE: Image, COMPRESSED: CompressedImage, CAMERA_INFO
 _QUEUE = QoSProfile(depth=10)
 _CLOCK_PERIOD = 0.01
 # Longer ones (ns) are left out: a damaged log time must not keep a replay waiting for years.
-_LONGEST_PAUSE = 3_600_000_000_000
+_MAX_PAUSE = 3_600_000_000_000
 # A subscriber that this side has found needs a moment to find this side.
 _SETTLE = 0.5
 
@@ -112,7 +112,7 @@ class ReplayNode(Node):
         for message in self._bag:
             if last is None:
                 self._begin(message)
-            elif message.time - last > _LONGEST_PAUSE:
+            elif message.time - last > _MAX_PAUSE:
                 self._started -= (message.time - last) / 1e9 / self._options.rate
             last = message.time
             self._sleep_until(last)

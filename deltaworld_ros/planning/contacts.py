@@ -20,7 +20,7 @@ from deltaworld_ros.bundle.semantic_class import Role, SemanticClass
 
 ROLES: tuple[Role, ...] = ('static', 'dynamic')
 # Rows of an obstacle over which its depth is taken, and how many make one.
-_ROWS, _LEAST_ROWS = 3, 2
+_ROWS, _MIN_ROWS = 3, 2
 # Rows at the lower edge of what stands behind another obstacle whose depth is mixed with it.
 _BLURRED = 3
 # Points are raised off the ground, or the height filters of planners take them for ground.
@@ -75,7 +75,7 @@ def _lowest(role: NDArray[np.uint8], depth: NDArray[np.float32], known: NDArray[
     """Return place, height and depth (n, b) of the lowest run of a role; rows go upward."""
     mask = (role == wanted) & known
     rows = mask.shape[1]
-    tall = mask[:, :1 - _LEAST_ROWS] & mask[:, _LEAST_ROWS - 1:]
+    tall = mask[:, :1 - _MIN_ROWS] & mask[:, _MIN_ROWS - 1:]
     start = tall.argmax(axis=1)
     seen = np.take_along_axis(tall, start[:, None], axis=1)[:, 0]
     upward = np.arange(rows)[None, :, None]

@@ -46,7 +46,7 @@ class Corridor:
 def nearest_ahead(obstacles: Obstacles, corridor: Corridor, leads: Sequence[float],
                   num_futures: int) -> NDArray[np.float64]:
     """
-    Return the free way (K, S) in m to the nearest obstacle of each future and lead, inf if none.
+    Return the distance (K, S) in m to the nearest obstacle of each future and lead, inf if none.
 
     What is there in every future counts in each; `leads` (s) may include 0 for the present.
     """

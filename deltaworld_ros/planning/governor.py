@@ -17,7 +17,7 @@ from deltaworld_ros.planning.risk import Braking, Trust, cvar, margins
 
 _CANDIDATES = 41
 # Slower than this the curvature of a command says nothing (m/s).
-_LEAST_SPEED = 0.05
+_MIN_SPEED = 0.05
 
 
 class Basis(Enum):
@@ -109,7 +109,7 @@ class SpeedGovernor:
         basis, reason = judge_scene(now, scene, self.rules)
         if scene is None or basis is Basis.SAFE_SPEED:
             return Decision(min(speed, self.rules.safe_speed), Basis.SAFE_SPEED, reason)
-        curvature = yaw_rate / speed if speed > _LEAST_SPEED else 0.0
+        curvature = yaw_rate / speed if speed > _MIN_SPEED else 0.0
         corridor = Corridor(curvature, self.rules.half_width, self.rules.front)
         leads, weights = scene.leads, scene.weights
         if basis is Basis.PRESENT:

@@ -23,15 +23,15 @@ class Braking:
     deceleration: float = 3.0
     standstill: float = 1.0
 
-    def way(self, speed: ArrayLike, seconds: float) -> NDArray[np.float64]:
+    def distance(self, speed: ArrayLike, seconds: float) -> NDArray[np.float64]:
         """Return how far (m) the robot gets in some seconds when it brakes from now on."""
         speed = np.asarray(speed, np.float64)
         braking = np.clip(seconds - self.reaction, 0, speed / self.deceleration)
         return (speed * (min(seconds, self.reaction) + braking)
                 - 0.5 * self.deceleration * braking**2)
 
-    def stopping_way(self, speed: ArrayLike) -> NDArray[np.float64]:
-        """Return the whole way to a stop in m."""
+    def stopping_distance(self, speed: ArrayLike) -> NDArray[np.float64]:
+        """Return the distance to a stop in m."""
         speed = np.asarray(speed, np.float64)
         return speed * self.reaction + speed**2 / (2 * self.deceleration)
 
@@ -72,20 +72,21 @@ def margins(free: NDArray[np.float64], leads: Sequence[float], speed: float, bra
     """
     Return the margins (K, S) in m, at most `AMPLE`, of a robot that brakes from now on.
 
-    `free` (K, S) is the way to the nearest obstacle at each lead (s), the present first. At a lead
-    the robot must not have come nearer than the standstill distance; after the last lead, and
-    also for what is there at present, obstacles are taken to stay where they are until it stands.
+    `free` (K, S) is the distance to the nearest obstacle at each lead (s), the present first. At
+    a lead the robot must not have come nearer than the standstill distance; after the last lead,
+    and also for what is there at present, obstacles are taken to stay where they are until it
+    stands.
     So a forecast makes the robot slower and never faster than the present would, unless `trust`
     lets it.
     """
-    ways = np.array([float(braking.way(speed, lead)) for lead in leads])
-    ways[-1] = float(braking.stopping_way(speed))
+    distances = np.array([float(braking.distance(speed, lead)) for lead in leads])
+    distances[-1] = float(braking.stopping_distance(speed))
     if not trust.release:
-        ways[0] = ways[-1]
+        distances[0] = distances[-1]
     elif len(leads) > 1:
         free = free.copy()
         free[:, -1] += np.minimum(_going(free, leads), speed)**2 / (2 * trust.lead_deceleration)
-    return np.minimum(free - ways - braking.standstill, AMPLE)
+    return np.minimum(free - distances - braking.standstill, AMPLE)
 
 
 def _going(free: NDArray[np.float64], leads: Sequence[float]) -> NDArray[np.float64]:
@@ -93,8 +94,8 @@ def _going(free: NDArray[np.float64], leads: Sequence[float]) -> NDArray[np.floa
     passed = np.maximum(np.diff(leads), 1e-6)
     # Where one end is free there is no speed; a nearer one that leaves would look fast.
     known = np.asarray(np.isfinite(free).all(axis=1))
-    ways = np.diff(np.where(known[:, None], free, 0.0), axis=1)
-    return np.clip((ways / passed).min(axis=1), 0.0, None)
+    gained = np.diff(np.where(known[:, None], free, 0.0), axis=1)
+    return np.clip((gained / passed).min(axis=1), 0.0, None)
 
 
 def cvar(values: NDArray[np.float64], weights: ArrayLike, level: float) -> float:

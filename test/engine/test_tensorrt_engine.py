@@ -30,7 +30,7 @@ from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.tensorrt import cuda as cuda_module
 from deltaworld_ros.engine.tensorrt.build import build_engines
 from deltaworld_ros.engine.tensorrt.cuda import Cuda
-from deltaworld_ros.engine.tensorrt.graph import MOST_SHAPES
+from deltaworld_ros.engine.tensorrt.graph import MAX_SHAPES
 from deltaworld_ros.engine.tensorrt.known_problems import KNOWN_PROBLEMS, known_problems
 from deltaworld_ros.engine.tensorrt.plan_cache import engine_folder
 from deltaworld_ros.engine.tensorrt.tensorrt_engine import TensorRTEngine
@@ -143,7 +143,7 @@ def test_shapes_have_graphs_of_their_own(bundle: Bundle, cudart: HostCudart) -> 
     assert len(decode.contexts) == 5
     for futures in range(1, 13):
         decode_both(engine, reference, bundle, futures)
-    assert len(cudart.graphs) <= 2 * MOST_SHAPES
+    assert len(cudart.graphs) <= 2 * MAX_SHAPES
     engine.close()
     assert not cudart.graphs
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deltaworld_ros.forecast.context import MOST_FEATURES, ContextChain
+from deltaworld_ros.forecast.context import MAX_FEATURES, ContextChain
 from deltaworld_ros.forecast.frame_gate import FrameGate
 
 STRIDE = 0.2
@@ -122,9 +122,9 @@ def test_memory_is_bounded_when_stamps_hardly_advance() -> None:
     chain = ContextChain(STRIDE, LENGTH)
     for step in range(2000):
         feed(chain, EPOCH_NS + step)
-    assert len(chain._links) <= MOST_FEATURES * LENGTH
+    assert len(chain._links) <= MAX_FEATURES * LENGTH
     held = [link for link in chain._links.values() if link.features is not None]
-    assert len(held) == MOST_FEATURES
+    assert len(held) == MAX_FEATURES
     assert held[-1] is chain.newest
 
 

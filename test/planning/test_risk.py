@@ -42,10 +42,10 @@ def test_the_worst_share_takes_its_boundary_by_part():
 
 
 def test_the_way_of_a_braking_robot():
-    assert BRAKING.stopping_way(8.0) == pytest.approx(4 + 8)
-    assert BRAKING.way(8.0, 0.25) == pytest.approx(2)
-    assert BRAKING.way(8.0, 1.5) == pytest.approx(4 + 8 - 0.5 * 4)
-    assert BRAKING.way(8.0, 100.0) == pytest.approx(BRAKING.stopping_way(8.0))
+    assert BRAKING.stopping_distance(8.0) == pytest.approx(4 + 8)
+    assert BRAKING.distance(8.0, 0.25) == pytest.approx(2)
+    assert BRAKING.distance(8.0, 1.5) == pytest.approx(4 + 8 - 0.5 * 4)
+    assert BRAKING.distance(8.0, 100.0) == pytest.approx(BRAKING.stopping_distance(8.0))
 
 
 def test_margins_of_the_present_and_of_leads():
@@ -64,7 +64,7 @@ def test_an_obstacle_that_goes_on_needs_a_way_to_stop_as_well():
     leads = (0.0, 0.5, 1.0)
     going = np.array([[10.0, 13.0, 17.0], [10.0, 10.0, 17.0], [10.0, np.inf, 17.0]])
     trust = Trust(release=True, lead_deceleration=3.0)
-    stopping = BRAKING.stopping_way(20.0) + 1.0
+    stopping = BRAKING.stopping_distance(20.0) + 1.0
     last = margins(going, leads, 20.0, BRAKING, trust)[:, -1]
     np.testing.assert_allclose(last, [17 + 6 - stopping, 17 - stopping, 17 - stopping])
     # It is never taken to be faster than the robot.

@@ -3,7 +3,7 @@
 """
 A real engine on a device that has memory for few futures at once.
 
-As a script it runs the forecast node with memory for `MOST_FUTURES` (2 by default) at once; from
+As a script it runs the forecast node with memory for `MAX_FUTURES` (2 by default) at once; from
 a white frame to a black one there is none.
 """
 
@@ -56,5 +56,5 @@ if __name__ == '__main__':
     from deltaworld_ros.node import forecast_node
 
     select.ENGINES = {'limited': lambda bundle, threads, log: FadingEngine(
-        bundle, int(os.environ.get('MOST_FUTURES', '2')))}
+        bundle, int(os.environ.get('MAX_FUTURES', '2')))}
     sys.exit(forecast_node.main())

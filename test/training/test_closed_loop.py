@@ -14,7 +14,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_training.closed_loop.ego import EGO, drive, planned_speed
 from deltaworld_training.closed_loop.episode import Record
 from deltaworld_training.closed_loop.information import KINDS, TRUTH, mount, twist
-from deltaworld_training.closed_loop.measures import LONGEST, contact
+from deltaworld_training.closed_loop.measures import MAX_SECONDS, contact
 from deltaworld_training.closed_loop.report import tables
 from deltaworld_training.closed_loop.run import run_closed_loop
 from deltaworld_training.closed_loop.scenarios import (
@@ -76,7 +76,7 @@ def test_a_pedestrian_steps_out_although_it_is_not_safe(world: StreetWorld) -> N
     assert world.walkers.mode[scenario.agent] != CROSS
     trigger(world, scenario)
     assert world.walkers.mode[scenario.agent] == CROSS
-    least = LONGEST
+    least = MAX_SECONDS
     for _ in range(40):
         drive(world, planned_speed(world), 1)
         least = min(least, contact(world).time_to_collision)

@@ -59,7 +59,7 @@ def test_other_weights_than_the_golden_ones_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A graph that was read wrongly never starts a training."""
-    monkeypatch.setattr('deltaworld_training.runs.bundle_weights.LEAST_COSINE', 1.1)
+    monkeypatch.setattr('deltaworld_training.runs.bundle_weights.MIN_COSINE', 1.1)
     with pytest.raises(UserError, match='other features than the bundle .*give --networks'):
         bundle_networks(load_bundle('street-lite0'))
 

@@ -24,8 +24,8 @@ from deltaworld_ros.engine.tensorrt.plan_cache import cached_plan, engine_folder
 Ranges = dict[str, dict[int, tuple[int, int, int]]]
 
 # Room for evaluations with more samples and futures than the node takes.
-MOST_SAMPLES = 1024
-MOST_FUTURES = 20
+MAX_SAMPLES = 1024
+MAX_FUTURES = 20
 
 
 def input_ranges(graph: str, manifest: Manifest) -> Ranges:
@@ -34,9 +34,9 @@ def input_ranges(graph: str, manifest: Manifest) -> Ranges:
     if graph == 'observe':
         return {'image': one, 'previous_features': one}
     if graph == 'rollout':
-        samples = (1, manifest.num_samples, max(MOST_SAMPLES, manifest.num_samples))
+        samples = (1, manifest.num_samples, max(MAX_SAMPLES, manifest.num_samples))
         return {'tokens': one, 'rotary_cos': one, 'rotary_sin': one, 'noise': {**one, 1: samples}}
-    futures = (1, manifest.num_futures, max(MOST_FUTURES, manifest.num_futures))
+    futures = (1, manifest.num_futures, max(MAX_FUTURES, manifest.num_futures))
     return {'features': one, 'tokens': {**one, 1: futures}, 'weights': {**one, 1: futures}}
 
 

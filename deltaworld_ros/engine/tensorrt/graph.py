@@ -23,7 +23,7 @@ from deltaworld_ros.engine.tensorrt.library import is_rtx, library_name
 Shapes = dict[str, tuple[int, ...]]
 
 # A node needs one or two a graph; the oldest goes where an evaluation wants more.
-MOST_SHAPES = 8
+MAX_SHAPES = 8
 
 
 class FixedShapes:
@@ -164,7 +164,7 @@ class TensorRTGraph:
         """Return the context of these input shapes, made where it is not there yet."""
         key = tuple(sorted(shapes.items()))
         if key not in self._prepared:
-            while len(self._prepared) >= MOST_SHAPES:
+            while len(self._prepared) >= MAX_SHAPES:
                 self._prepared.pop(next(iter(self._prepared))).close()
             self._prepared[key] = self._make(shapes)
         return self._prepared[key]

@@ -9,7 +9,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from deltaworld_training.data.crops import LONGEST_ASPECT
+from deltaworld_training.data.crops import MAX_ASPECT
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SquareCrops:
     def resized(self) -> tuple[int, int]:
         """Return width and height of the resized frame."""
         scale = self.side / min(self.width, self.height)
-        width, height = (min(round(one * scale), LONGEST_ASPECT * self.side)
+        width, height = (min(round(one * scale), MAX_ASPECT * self.side)
                          for one in (self.width, self.height))
         return width, height
 
@@ -72,7 +72,7 @@ class SquareCrops:
         # Where a side is odd, both maps have the size of the larger half.
         height, width = (max(half.shape[axis] for half in halves) for axis in (0, 1))
         long, short = max(self.resized), min(self.resized)
-        if self.count == 1 or long >= LONGEST_ASPECT * short:
+        if self.count == 1 or long >= MAX_ASPECT * short:
             full = F.interpolate(maps, (height, width), mode='bilinear')
         else:
             square = max(height, width)

@@ -13,7 +13,7 @@ from deltaworld_ros.planning.governor import Rules, Scene, SpeedGovernor
 from deltaworld_ros.planning.risk import Braking, Trust
 from deltaworld_training.closed_loop.ego import BRAKING, EGO, curvature, drive, planned_speed
 from deltaworld_training.closed_loop.information import CAUTIOUS, Observer
-from deltaworld_training.closed_loop.measures import LONGEST, contact
+from deltaworld_training.closed_loop.measures import MAX_SECONDS, contact
 from deltaworld_training.closed_loop.scenarios import CALM, Scenario, trigger
 from deltaworld_training.data.photometric import apply_look, sample_look
 from deltaworld_training.street.renderer import Renderer
@@ -64,7 +64,7 @@ def run_episode(world: StreetWorld, beginning: State, scenario: Scenario, observ
     start, first, initial = world.time, float(world.vehicles.s[EGO]), float(world.vehicles.v[EGO])
     governor = SpeedGovernor(CAUTIOUS_RULES if kind == CAUTIOUS else RULES, initial)
     onset: float | None = None
-    shares, least, impact = [], LONGEST, None
+    shares, least, impact = [], MAX_SECONDS, None
     pending = scenario.name != CALM
     for decision in range(round(LENGTH / PERIOD)):
         time = decision * PERIOD

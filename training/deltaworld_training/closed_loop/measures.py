@@ -16,7 +16,7 @@ _WALKER = 0.25   # m, radius of a pedestrian
 # Only the foremost part of the ego hits anything: who walks into its side was not run over. It is
 # as long as the way between two looks at 12 m/s.
 _FRONT = 1.2     # m
-LONGEST = 10.0   # s, as which longer times to collision count
+MAX_SECONDS = 10.0   # s, as which longer times to collision count
 
 
 @dataclass(frozen=True)
@@ -56,5 +56,5 @@ def contact(world: StreetWorld) -> Contact:
     hit = in_way & (gap < 0) & (closing > 0) & (ahead + radius > length - _FRONT)
     times = gap[in_way & (closing > 0.1)] / closing[in_way & (closing > 0.1)]
     return Contact(
-        float(np.clip(times.min(), 0, LONGEST)) if times.size else LONGEST,
+        float(np.clip(times.min(), 0, MAX_SECONDS)) if times.size else MAX_SECONDS,
         float(closing[hit].max()) if hit.any() else None)

@@ -25,7 +25,7 @@ from deltaworld_training.street.world import StreetWorld
 
 # Of the test split, and used for nothing else.
 FIRST_SEED = 50_000
-_LEAST_SPEED = 5.0   # m/s; worlds in which the ego waits are passed over
+_MIN_SPEED = 5.0   # m/s; worlds in which the ego waits are passed over
 
 
 def run_closed_loop(bundle_name: str, folder: Path, episodes: int, first_seed: int = FIRST_SEED,
@@ -67,7 +67,7 @@ def _drive(seed: int, kinds: Sequence[str], observer: Callable[[str], Observer],
            renderer: Renderer) -> list[Record]:
     """Return the records of a world, none where the ego waits."""
     world = StreetWorld(seed)
-    if world.vehicles.v[EGO] < _LEAST_SPEED:
+    if world.vehicles.v[EGO] < _MIN_SPEED:
         return []
     scenario = prepare(world, np.random.default_rng((seed, 4)))
     beginning = world.snapshot()

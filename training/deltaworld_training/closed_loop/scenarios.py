@@ -17,7 +17,7 @@ from deltaworld_training.street.world import StreetWorld
 CALM, CROSSING, BRAKING, CUT_IN = SCENARIOS = ('calm', 'crossing', 'braking lead', 'cut-in')
 # Nothing is left to a pedestrian who never steps out of his own accord before a car.
 _NEVER = 1e9
-_LEAST_SPEED = 5.0   # m/s; below it there is nothing to brake for
+_MIN_SPEED = 5.0   # m/s; below it there is nothing to brake for
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def prepare(world: StreetWorld, rng: np.random.Generator) -> Scenario:
     vehicles.event_time[EGO] = _NEVER
     vehicles.slow_until[EGO] = -_NEVER
     possible = [CALM]
-    if vehicles.v[EGO] >= _LEAST_SPEED:
+    if vehicles.v[EGO] >= _MIN_SPEED:
         if len(world.walkers) and vehicles.path[EGO] in world.routes.forward:
             possible.append(CROSSING)
         if _leads(world).size:

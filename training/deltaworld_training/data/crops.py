@@ -16,7 +16,7 @@ from deltaworld_training.data.clip import Clip
 
 _TRIES = 10
 # The benchmark squashes longer frames to this.
-LONGEST_ASPECT = 2
+MAX_ASPECT = 2
 
 
 class Region(NamedTuple):
@@ -95,7 +95,7 @@ class BenchmarkCrop:
         """Return what to cut out of frames of (w, h) for a target of (w, h)."""
         short = min(frame)
         width, height = (
-            short if side < LONGEST_ASPECT * short else round(side / LONGEST_ASPECT)
+            short if side < MAX_ASPECT * short else round(side / MAX_ASPECT)
             for side in frame)
         x, y = (int(generator.integers(side - part + 1))
                 for side, part in zip(frame, (width, height), strict=True))

@@ -13,7 +13,7 @@ from deltaworld_training.data.strong_looks import strong_look
 from deltaworld_training.data.video_clips import MAXIMUM_ZOOM, Video, read_video
 
 # Beyond this many times its height, a camera's pitch decides about the depth of the road.
-FARTHEST = 33.0
+MAX_DISTANCE = 33.0
 # Cuts of this width, at the largest zoom, still have more pixels than the networks see.
 WIDTH = 640
 
@@ -31,7 +31,7 @@ def flat_road_depth(shape: tuple[int, int], video: Video, focal_length: float) -
     below = np.arange(height) + 0.5 - video.horizon * height
     with np.errstate(divide='ignore'):
         depth = focal_length * video.camera_height / below
-    far = focal_length / width * 4 / 3 * FARTHEST * video.camera_height
+    far = focal_length / width * 4 / 3 * MAX_DISTANCE * video.camera_height
     depth[(below <= 0) | (depth > far)] = np.nan
     return np.repeat(depth[:, None], width, axis=1).astype(np.float32)
 

@@ -18,7 +18,7 @@ SEARCH_STEP = 0.2  # s between the starts that are tried
 # Where the pasts of two intents differ by less, nobody could tell the intents apart.
 SAME_PLACE, SAME_HEADING = 0.1, 0.01  # m and rad of the ego, in every frame of the context
 NEAR_JUNCTION = 25.0  # m to the stop line; farther away no turn shows within a second
-LEAST_DIFFERENCE = 0.04  # share of the pixels with another label at the last lead
+MIN_DIFFERENCE = 0.04  # share of the pixels with another label at the last lead
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def find_past(
 
     A past is taken if the ego's turn is open, the contexts of all its options are the same to
     within `SAME_PLACE` and `SAME_HEADING`, and the labels `horizon` s later differ in at least
-    `LEAST_DIFFERENCE` of the pixels. Context and horizon are in seconds.
+    `MIN_DIFFERENCE` of the pixels. Context and horizon are in seconds.
     """
     world = StreetWorld(seed)
     if not world.layout.junctions:
@@ -87,7 +87,7 @@ def find_past(
             continue
         beginning = world.snapshot()
         past = _examine(world, choice, start, context, horizon, renderer)
-        if past is not None and past.difference >= LEAST_DIFFERENCE:
+        if past is not None and past.difference >= MIN_DIFFERENCE:
             return past
         world.restore(beginning)
     return None

@@ -23,7 +23,7 @@ from deltaworld_ros.export.write_bundle import golden_arrays
 from deltaworld_ros.model.networks import Networks, build_networks
 
 HEAD_SIZE = 64
-LEAST_COSINE = 0.999
+MIN_COSINE = 0.999
 COMPARED = (
     'features', 'delta_tokens', 'anchor_tokens', 'future_tokens', 'depth', 'confidence')
 # The convolution before each batch norm of the backbone, in its blocks or outside them.
@@ -188,6 +188,6 @@ def _check(networks: Networks, bundle: Bundle) -> None:
             continue   # older graphs make it in another way
         ours, theirs = found[name].ravel(), golden[name].ravel()
         cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
-        if not cosine >= LEAST_COSINE:
+        if not cosine >= MIN_COSINE:
             raise UserError(f'{bundle.path}: the weights read from the graphs give other {name} '
                             f'than the bundle (cosine {cosine:.4f}); give --networks')

@@ -20,7 +20,7 @@ from deltaworld_training.street.meshes import build_meshes
 from deltaworld_training.street.world import StreetWorld
 
 NEAR, FAR = 0.4, 1200.0
-MOST_INSTANCES = 4096  # of one mesh in view
+MAX_INSTANCES = 4096  # of one mesh in view
 MESH_ATTRIBUTES = {'in_position': 3, 'in_normal': 3, 'in_extra': 4}
 INSTANCE_ATTRIBUTES = {'i_position': 3, 'i_yaw': 1, 'i_scale': 3, 'i_color': 3, 'i_param': 4}
 MESH_PROGRAMS = {'box': 'prop', 'pole': 'prop', 'building': 'building', 'house': 'building',
@@ -78,7 +78,7 @@ class Renderer:
             'tree': gl.program(object_shaders.TREE_VERTEX, object_shaders.TREE_FRAGMENT),
             'shadow': gl.program(object_shaders.SHADOW_VERTEX, object_shaders.SHADOW_FRAGMENT),
         }
-        self._instances = gl.buffer(reserve=14 * 4 * MOST_INSTANCES, dynamic=True)
+        self._instances = gl.buffer(reserve=14 * 4 * MAX_INSTANCES, dynamic=True)
         self._meshes: dict[str, tuple[moderngl.VertexArray, str]] = {}
         for name, mesh in build_meshes().items():
             program = MESH_PROGRAMS.get(name, 'vehicle')
@@ -251,7 +251,7 @@ class Renderer:
         slope = np.tan(field_of_view / 2)
         seen = (forward > -size) & (forward < VIEW_RANGE.get(name, 260.0) + size)
         seen &= aside - size * 1.5 < np.maximum(forward, 0) * slope
-        order = np.argsort(forward[seen], kind='stable')[:MOST_INSTANCES]
+        order = np.argsort(forward[seen], kind='stable')[:MAX_INSTANCES]
         return table[seen][order]
 
     def _draw_detailed(self, name: str, table: np.ndarray, pose: np.ndarray) -> None:
