@@ -26,9 +26,9 @@ import onnxruntime
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS
 from deltaworld_ros.bundle.manifest import GRAPHS
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine import Engine, load_engine
 from deltaworld_ros.engine.shared_engine import SharedEngine
-from deltaworld_ros.forecast.rotary import time_tables
 
 Step = Callable[[], Any]
 

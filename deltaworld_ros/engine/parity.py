@@ -20,7 +20,7 @@ from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.arrays import read_arrays
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS
 from deltaworld_ros.bundle.manifest import Manifest
-from deltaworld_ros.bundle.rotary import time_tables
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine.interface import Engine, EngineUnavailable, Features, LeadDecoding
 from deltaworld_ros.errors import UserError
 

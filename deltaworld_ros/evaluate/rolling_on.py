@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltaworld_ros.bundle import Manifest
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecaster
-from deltaworld_ros.forecast.rotary import time_tables
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from deltaworld_ros.bundle import Manifest
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine import Engine, Features, PaintingGraph
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.context import ContextChain, Link
 from deltaworld_ros.forecast.finite import check_finite
 from deltaworld_ros.forecast.frame_gate import FrameGate, Restart, Verdict
-from deltaworld_ros.forecast.rotary import relative_times, time_tables
+from deltaworld_ros.forecast.relative_times import relative_times
 from deltaworld_ros.forecast.selection import check_counts, select_futures, temper
 
 _FUTURE_FEATURES = 'future_features'

@@ -25,7 +25,7 @@ from support.tracing import untraced
 from torch import Tensor
 
 from deltaworld_ros.bundle import Bundle, load_bundle, write_manifest
-from deltaworld_ros.bundle.rotary import time_tables
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine import check_parity, load_engine, torch2trt_engine
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.errors import UserError

@@ -22,7 +22,7 @@ from torch import Tensor
 from deltaworld_ros import cli
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.class_lists import CITYSCAPES, STREET, VSPW, class_list
-from deltaworld_ros.bundle.rotary import time_tables
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine import Engine, PaintingGraph, load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.convert import read_networks

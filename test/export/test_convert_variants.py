@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from deltaworld_ros.bundle import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
-from deltaworld_ros.bundle.rotary import time_tables
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.cli import app
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.errors import UserError

@@ -13,11 +13,12 @@ import pytest
 from support.tiny_bundle import fading_frames, write_tiny_bundle
 
 from deltaworld_ros.bundle import Bundle, Manifest, load_bundle
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine import Engine
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast import Forecaster, Odd, Restart, depth_scale
-from deltaworld_ros.forecast.rotary import relative_times, time_tables
+from deltaworld_ros.forecast.relative_times import relative_times
 
 EPOCH = 1_700_000_000
 EPOCH_NS = EPOCH * 10 ** 9

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deltaworld_ros.bundle.manifest import Manifest
-from deltaworld_ros.bundle.rotary import time_tables
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.model.networks import Networks
 from deltaworld_training.stages.losses import smooth_l1
 

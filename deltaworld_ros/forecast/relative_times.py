@@ -9,10 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deltaworld_ros.bundle.rotary import time_tables
-
-__all__ = ['relative_times', 'time_tables']
-
 
 def relative_times(stamps_ns: Sequence[int], leads: Sequence[float]) -> NDArray[np.float64]:
     """
