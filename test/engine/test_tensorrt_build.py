@@ -79,11 +79,11 @@ def test_only_inputs_and_outputs_are_uint8(exported: bool) -> None:
             model = without_inner_uint8(model)
         onnx.checker.check_model(model)
         outputs = {item.name for item in model.graph.output}
-        for node in model.graph.node:
-            if node.op_type == 'Cast' and node.attribute[0].i == onnx.TensorProto.UINT8:
-                assert node.output[0] in outputs
-            if 'image' in node.input:
-                assert node.op_type in ('Cast', 'Shape')
+        made = {node.output[0] for node in model.graph.node if node.op_type == 'Cast'
+                and node.attribute[0].i == onnx.TensorProto.UINT8}
+        taken = {node.op_type for node in model.graph.node if 'image' in node.input}
+        assert made <= outputs and bool(made) == (graph == 'decode')
+        assert taken <= {'Cast', 'Shape'} and ('Cast' in taken) == (graph == 'observe')
 
 
 def test_progress_is_told() -> None:

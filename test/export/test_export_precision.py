@@ -53,9 +53,10 @@ def test_types_are_stated(precision: Any) -> None:
                  for item in (*graph.value_info, *graph.output)}
         types |= {item.name: item.data_type for item in model.graph.initializer}
         half = HALVES[precision]
+        single = [node for node in model.graph.node
+                  if node.op_type in ('LayerNormalization', 'Softmax')]
+        assert single and all(types[node.output[0]] == TensorProto.FLOAT for node in single)
         for node in model.graph.node:
-            if node.op_type in ('LayerNormalization', 'Softmax'):
-                assert types[node.output[0]] == TensorProto.FLOAT, node.name
             # The heads, which have convolutions in decode, and the resizes are float32.
             if node.op_type == 'Gemm' or (node.op_type == 'MatMul' and name != 'decode'):
                 assert types[node.output[0]] == half, node.name

@@ -54,9 +54,9 @@ def test_every_class_of_the_shipped_bundle_has_a_cost() -> None:
 
 def test_frames_are_those_of_the_node() -> None:
     base = next(row.default for row in PARAMETERS if row.name == 'base_frame')
-    for file in CONFIG.glob('*.yaml'):
-        assert {value for name, value in values(read(file))
-                if name in ('base_frame_id', 'robot_base_frame')} <= {base}
+    named = [value for file in CONFIG.glob('*.yaml') for name, value in values(read(file))
+             if name in ('base_frame_id', 'robot_base_frame')]
+    assert set(named) == {base}
 
 
 def test_parameters_of_the_governor() -> None:

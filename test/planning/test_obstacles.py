@@ -57,6 +57,7 @@ def test_points_are_raised_off_the_ground():
     robot = mount_of_text(MOUNT).apply(points)
     for role, ahead in ((DYNAMIC, 10), (STATIC, 30)):
         seen = robot[role][np.isfinite(robot[role]).all(axis=-1)]
+        assert len(seen)
         np.testing.assert_allclose(seen[:, 0], ahead, rtol=1e-3)
         np.testing.assert_allclose(seen[:, 2], LIFT, atol=0.15)
 
