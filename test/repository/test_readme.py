@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the README and the docs show is what the code says."""
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from deltaworld_ros.cli import app
 from deltaworld_ros.node.parameter_table import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
+PAGES = (ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'training/README.md',
+         *sorted((ROOT / 'docs').glob('*.md')))
 
 
 def test_every_parameter_is_in_the_table_with_its_default() -> None:
@@ -63,7 +65,7 @@ def test_commands_are_written_as_they_are_called() -> None:
         for written in written_commands(page):
             command: Any = typer.main.get_command(app)
             words = [word.strip('[],') for word in written.split()]
-            while words and hasattr(command, 'commands') and words[0] != '...':
+            while words and hasattr(command, 'commands') and words[0][0] not in '.<':
                 assert words[0] in command.commands, f'{page.name}: deltaworld {written}'
                 command = command.commands[words.pop(0)]
             options = {name for option in command.params for name in option.opts
@@ -76,3 +78,17 @@ def test_commands_are_written_as_they_are_called() -> None:
                     assert option in options, f'{page.name}: deltaworld {written}: {option}'
             count += 1
     assert count > 50
+
+
+def test_scripts_modules_and_targets_exist() -> None:
+    """Every script, module and make target of a command that a page names is there."""
+    makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
+    targets = set(re.findall(r'^([\w-]+):', makefile, re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text(encoding='utf-8')
+        for script in re.findall(r'\bpython3? ([\w/.-]+\.py)\b', text):
+            assert (ROOT / script).is_file(), f'{page.name}: python {script}'
+        for module in re.findall(r'\bpython3? -m (deltaworld[\w.]+)', text):
+            assert importlib.util.find_spec(module), f'{page.name}: python -m {module}'
+        for target in re.findall(r'`make ([a-z-]+)|^make ([a-z-]+)', text, re.MULTILINE):
+            assert ''.join(target) in targets, f'{page.name}: make {"".join(target)}'
