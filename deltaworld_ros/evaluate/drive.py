@@ -22,10 +22,12 @@ from deltaworld_ros.engine import Engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.columns import ColumnMaker, Movements, Sampled
 from deltaworld_ros.evaluate.matching import FutureMatcher, Matched
+from deltaworld_ros.evaluate.misdated import without_misdated
 from deltaworld_ros.evaluate.pairs import UNLABELLED
 from deltaworld_ros.forecast.constant_flow import ConstantFlow
 from deltaworld_ros.forecast.ego_motion import EgoMotion, Motion
 from deltaworld_ros.forecast.forecaster import Forecaster
+from deltaworld_ros.forecast.frame_gate import Odd
 
 # Forecasts of so many seconds stand and fall together when an interval is estimated.
 CLIP_SECONDS = 5.0
@@ -149,7 +151,13 @@ class Drive:
         first_stamp: int | None = None
         fit: ImageFit | None = None
         context_began = ready = 0
-        for frame in self._bag:
+
+        def leave_out() -> None:
+            advance()
+            report.frames += 1
+            report.odd_frames[Odd.AHEAD.value] += 1
+
+        for frame in without_misdated(self._bag, leave_out):
             first_stamp = frame.stamp if first_stamp is None else first_stamp
             seconds = (frame.stamp - first_stamp) / 1e9
             if seconds > options.end:

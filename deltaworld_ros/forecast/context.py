@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class ContextChain:
         self._nearest_ns = self._stride_ns // 2
         self._farthest_ns = self._stride_ns * 3 // 2
         self._links: dict[int, Link] = {}  # by stamp, oldest first
-        self._aside: dict[int, Link] = {}
+        self._aside: dict[int, Link] = {}  # what they were before the newest one
 
     @property
     def newest(self) -> Link | None:
@@ -84,7 +84,7 @@ class ContextChain:
                delta_token: NDArray[np.float32], predecessor: Link | None) -> None:
         """Add the newest frame and forget what no later frame can use."""
         if self._links:
-            self._aside = {}
+            self._aside = {stamp: replace(link) for stamp, link in self._links.items()}
         self._links[stamp_ns] = Link(
             stamp_ns, features, anchor_token, delta_token,
             None if predecessor is None else predecessor.stamp_ns)
@@ -109,12 +109,12 @@ class ContextChain:
         return chain[::-1]
 
     def begin(self, restart: Restart | None) -> None:
-        """Begin a new chain; one that a gap ends is kept aside until a frame follows the gap."""
+        """Begin a new chain; one that a gap ends can be resumed after the next frame."""
         self._aside = self._links if restart is Restart.GAP else {}
         self._links = {}
 
     def resume(self) -> None:
-        """Go on with the chain that was kept aside."""
+        """Go on with the chain before the newest frame."""
         self._links, self._aside = self._aside, {}
 
     def _joins(self, age_ns: int) -> bool:

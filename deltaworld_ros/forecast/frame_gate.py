@@ -10,6 +10,8 @@ from enum import Enum
 
 # So many frames in a row that fit each other, but not the context, begin a new one.
 LASTING_FRAMES = 3
+# A step of more than this many usual ones may be a wrong stamp.
+_JUMP = 1.5
 
 
 class Restart(Enum):
@@ -38,22 +40,25 @@ class Verdict:
     """
     Whether a frame is taken: not where it is `odd`.
 
-    `restart` tells that it begins a new context, `resumed` that it continues the context before
-    the last restart: the frame that restarted it was odd. `detail` holds the figures.
+    `restart` tells that it begins a new context, `resumed` that it continues the context without
+    the last frame, which was odd; `undone` is the restart that that one had caused. `detail` holds
+    the figures.
     """
 
     restart: Restart | None = None
     odd: Odd | None = None
     resumed: bool = False
+    undone: Restart | None = None
     detail: str = ''
 
 
 @dataclass(frozen=True)
 class _Stream:
-    """The newest frame that was taken."""
+    """The newest frame that was taken, and how long after the one before, 0 for the first."""
 
     newest_ns: int
     source: Hashable
+    step_ns: int = 0
 
 
 class FrameGate:
@@ -63,13 +68,16 @@ class FrameGate:
     A frame that is not newer than the newest one, or of another source, is left out; when
     `LASTING_FRAMES` of them follow each other instead, a new context begins. A gap of more than
     `max_gap` seconds restarts at once, but where the next frame continues what was before it, so
-    does the context. So a repeated, late or misdated frame costs only itself.
+    does the context; the same holds for a jump ahead that is shorter but longer than the usual
+    step. So a repeated, late or misdated frame costs little more than itself.
     """
 
     def __init__(self, max_gap: float) -> None:
         self._max_gap_ns = round(max_gap * 1e9)
         self._stream: _Stream | None = None
-        self._before_gap: _Stream | None = None
+        # Before the newest frame, where that one's stamp may be wrong, and what it restarted.
+        self._before: _Stream | None = None
+        self._jump: Restart | None = None
         # The frames left out lately: source and stamp of the last one, and how many fit in a row.
         self._other: tuple[Hashable, int, int] | None = None
         self._reset_reason: Restart | None = None
@@ -83,8 +91,9 @@ class FrameGate:
         stream = self._stream
         if stream is None:
             return self._take(stamp_ns, source, Verdict(self._reset_reason))
-        if self._continues(self._before_gap, stamp_ns, source) and stamp_ns < stream.newest_ns:
-            return self._take(stamp_ns, source, Verdict(resumed=True))
+        if self._goes_on_without(stream, stamp_ns, source):
+            self._stream = self._before
+            return self._take(stamp_ns, source, Verdict(resumed=True, undone=self._jump))
         ahead = stamp_ns - stream.newest_ns
         if source != stream.source:
             odd, restart = Odd.OTHER_SOURCE, Restart.SOURCE_CHANGED
@@ -104,16 +113,28 @@ class FrameGate:
 
     def reset(self, reason: Restart | None = None) -> None:
         """Begin a new context with the next frame, whose verdict holds the reason."""
-        self._stream = self._before_gap = self._other = None
+        self._stream = self._before = self._other = None
         self._reset_reason = reason
 
-    def _continues(self, stream: _Stream | None, stamp_ns: int, source: Hashable) -> bool:
-        return stream is not None and source == stream.source \
-            and 0 < stamp_ns - stream.newest_ns <= self._max_gap_ns
+    def _goes_on_without(self, newest: _Stream, stamp_ns: int, source: Hashable) -> bool:
+        """Return whether a frame continues what was before the newest one, which was misdated."""
+        before = self._before
+        if before is None or source != before.source:
+            return False
+        step, jump = stamp_ns - before.newest_ns, newest.newest_ns - before.newest_ns
+        # In a shorter jump a frame may just be late: it is nearer to what was before only then.
+        return 0 < step < jump and step <= self._max_gap_ns and (
+            self._jump is Restart.GAP or 2 * step < jump)
 
     def _take(self, stamp_ns: int, source: Hashable, verdict: Verdict) -> Verdict:
-        self._before_gap = self._stream if verdict.restart is Restart.GAP else None
-        self._stream = _Stream(stamp_ns, source)
+        stream = self._stream
+        step = 0
+        self._before = None
+        if stream is not None and verdict.restart in (None, Restart.GAP):
+            step = stamp_ns - stream.newest_ns
+            if verdict.restart is Restart.GAP or step > _JUMP * stream.step_ns > 0:
+                self._before, self._jump = stream, verdict.restart
+        self._stream = _Stream(stamp_ns, source, 0 if verdict.restart else step)
         self._other = self._reset_reason = None
         return verdict
 

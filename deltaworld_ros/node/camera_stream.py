@@ -198,7 +198,7 @@ class CameraStream:
             self._log.warn(verdict.restart, f'the context restarts: {verdict.restart.value} '
                            f'{verdict.detail}')
         elif verdict.resumed:
-            self.statistics.resumed()
+            self.statistics.resumed(verdict.undone)
             self._log.warn('resumed', 'the context goes on: only the image before was misdated')
         self.statistics.dropped(self._worker.put(WaitingFrame(message, stamp_ns), verdict))
 

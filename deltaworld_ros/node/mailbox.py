@@ -52,9 +52,17 @@ class Mailbox:
     def put(self, frame: WaitingFrame, verdict: Verdict) -> int:
         """Add a frame that a gate let pass; return how many others it displaced for good."""
         before = len(self._frames) + 1
+        kept = [one for one in self._frames if one.stamp_ns < frame.stamp_ns]
+        if verdict.resumed and len(kept) < len(self._frames):
+            # The misdated frame still waits: nobody has seen it, and there is nothing to resume.
+            self._frames = [*kept, frame]
+            if not kept and verdict.undone is self._verdict.restart:
+                self._verdict = Verdict()
+            return before - len(self._frames)
         if verdict.restart or verdict.resumed:
             self._frames = [frame]
-            self._verdict = _joined(self._verdict, verdict)
+            if self._verdict.restart is None:
+                self._verdict = verdict
             return before - 1
         if len(self._frames) > 1 and \
                 self._frames[-1].stamp_ns - self._frames[-2].stamp_ns < self._spacing_ns:
@@ -77,11 +85,3 @@ class Mailbox:
         batch = Batch(self._verdict, self._frames)
         self._frames, self._verdict = [], Verdict()
         return batch
-
-
-def _joined(waiting: Verdict, new: Verdict) -> Verdict:
-    """Return what two verdicts come to when no frame was worked on in between."""
-    if new.resumed and waiting.restart is not None:
-        # The context before the gap was never left, unless it was reset for another reason.
-        return Verdict() if waiting.restart is Restart.GAP else waiting
-    return waiting if waiting.restart is not None else new

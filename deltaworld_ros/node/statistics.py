@@ -149,12 +149,13 @@ class Statistics:
             self._note(reason)
             self._fill = 0
 
-    def resumed(self) -> None:
-        """Count the last restart as one odd frame: the context goes on."""
+    def resumed(self, undone: Restart | None) -> None:
+        """Count the last frame as odd, and the restart that it caused as none."""
         with self._lock:
-            self._restarts[Restart.GAP] -= 1
-            if self._recent.get(Restart.GAP):
-                self._recent[Restart.GAP].pop()
+            if undone is not None:
+                self._restarts[undone] -= 1
+                if self._recent.get(undone):
+                    self._recent[undone].pop()
             self._odd[Odd.AHEAD] += 1
             self._note(Odd.AHEAD)
 

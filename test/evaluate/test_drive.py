@@ -32,6 +32,9 @@ def test_gaps_and_time_that_goes_back_restart(engine, bundle, tmp_path):
     (lambda stamp: [stamp, stamp], 'repeated stamp'),
     (lambda stamp: [stamp - 125_000_000], 'stamp before the newest'),
     (lambda stamp: [0], 'stamp before the newest'),
+    (lambda stamp: [stamp + 500_000_000], 'stamp too far ahead'),
+    (lambda stamp: [stamp + 37 * 10**9], 'stamp too far ahead'),
+    (lambda stamp: [stamp + 3600 * 10**9], 'stamp too far ahead'),
 ])
 def test_one_odd_image_in_ten_costs_only_itself(engine, bundle, tmp_path, change, kind):
     messages = []
@@ -44,6 +47,17 @@ def test_one_odd_image_in_ten_costs_only_itself(engine, bundle, tmp_path, change
     # The first five images fill the context, the last six are futures; each odd one is missed
     # by up to four forecasts.
     assert 60 - 11 - 4 * 6 <= result['forecasts'] <= 60 - 11
+
+
+def test_every_second_image_by_another_clock(engine, bundle, tmp_path):
+    """Every second stamp is of atomic time: the others are a drive of half the rate."""
+    messages = [
+        ('/image', START + number, image_message(
+            START + number * 100_000_000 + number % 2 * 37 * 10**9, frame))
+        for number, frame in enumerate(drive(bundle, 60))]
+    result = evaluate(engine, bundle, write_bag(tmp_path / 'bag', messages))
+    assert result['restarts'] <= 1 and result['odd_frames']['stamp too far ahead'] == 29
+    assert result['forecasts'] == 30 - 6
 
 
 def test_limits_of_the_work(engine, bundle, tmp_path):

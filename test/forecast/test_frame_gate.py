@@ -78,6 +78,37 @@ def test_a_frame_from_the_future_costs_only_itself() -> None:
     assert fills.count(1) == 6 + 1 and set(fills[8:]) == {1, 4}
 
 
+@pytest.mark.parametrize('ahead', [0.35, 0.5, 0.9])
+def test_a_frame_a_little_ahead_costs_little_more_than_itself(ahead: float) -> None:
+    """It is within `max_gap`, so that the frames after it would all be late."""
+    restarts, odd, resumed, fills = run(with_every_tenth(
+        lambda stamp, source: [(stamp + round(ahead * SECOND), source)]))
+    assert not restarts and resumed == 6 and not odd
+    assert len(fills) == 60 and fills[7:].count(4) >= 53 - 6
+
+
+def test_frames_that_change_places_resume_nothing() -> None:
+    frames = camera()
+    for number in range(5, 60, 10):
+        frames[number - 1], frames[number] = frames[number], frames[number - 1]
+    restarts, odd, resumed, fills = run(frames)
+    assert not restarts and not resumed and odd == {Odd.LATE: 6} and set(fills[8:]) == {4}
+
+
+@pytest.mark.parametrize('offset', [20, 40, 60, 80])
+def test_late_clock_of_a_second_publisher_resumes_nothing(offset: int) -> None:
+    frames = [frame for stamp, source in camera()
+              for frame in ((stamp, source), (stamp - offset * 10**6, source))]
+    restarts, odd, resumed, fills = run(frames)
+    assert not restarts and not resumed and odd == {Odd.LATE: 60} and set(fills[7:]) == {4}
+
+
+def test_lost_frames_are_no_wrong_stamps() -> None:
+    frames = [frame for number, frame in enumerate(camera()) if number % 10 not in (5, 6, 7)]
+    restarts, odd, resumed, _ = run(frames)
+    assert not restarts and not resumed and not odd
+
+
 def test_every_frame_twice_is_every_frame_once() -> None:
     frames = [frame for frame in camera() for _ in range(2)]
     restarts, odd, _, fills = run(frames)

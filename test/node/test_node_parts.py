@@ -127,7 +127,7 @@ def test_the_mailbox_keeps_what_a_context_may_need() -> None:
 
 def test_the_mailbox_keeps_verdicts_until_they_are_acted_on() -> None:
     mailbox = Mailbox(0.2, 4)
-    gap, resumed = Verdict(Restart.GAP), Verdict(resumed=True)
+    gap, resumed = Verdict(Restart.GAP), Verdict(resumed=True, undone=Restart.GAP)
     mailbox.put(waiting(0), Verdict())
     assert mailbox.put(waiting(9000), gap) == 1
     mailbox.put(waiting(9100), Verdict())
@@ -148,6 +148,24 @@ def test_the_mailbox_keeps_verdicts_until_they_are_acted_on() -> None:
     mailbox.put(waiting(20000), gap)
     mailbox.put(waiting(9400), resumed)
     assert mailbox.take().verdict.restart is Restart.REQUESTED
+    # Of a shorter jump, too, only the misdated frame goes, wherever it is.
+    resumed = Verdict(resumed=True)
+    for milliseconds in (10000, 10100, 10700):
+        mailbox.put(waiting(milliseconds), Verdict())
+    assert mailbox.put(waiting(10300), resumed) == 1
+    batch = mailbox.take()
+    assert batch.verdict == Verdict() and stamps(batch) == [10000, 10100, 10300]
+    mailbox.put(waiting(10900), Verdict())
+    assert mailbox.put(waiting(10500), resumed) == 1
+    assert mailbox.take().verdict == Verdict()   # of 10900 the worker has seen nothing
+    mailbox.put(waiting(10600), resumed)
+    assert mailbox.take().verdict.resumed
+    mailbox.put(waiting(20000), gap)
+    for milliseconds in (20100, 20800):
+        mailbox.put(waiting(milliseconds), Verdict())
+    mailbox.put(waiting(20300), resumed)
+    batch = mailbox.take()
+    assert batch.verdict.restart is Restart.GAP and stamps(batch) == [20000, 20100, 20300]
 
 
 def test_statistics_of_a_stream() -> None:
@@ -207,10 +225,13 @@ def test_restarts_are_counted_by_kind() -> None:
         assert statistics.snapshot().context_fill == 0
     assert statistics.snapshot().restarts == {
         Restart.WENT_BACK: 2, Restart.GAP: 1, Restart.CLOCK_JUMPED: 1}
-    statistics.resumed()
+    statistics.resumed(Restart.GAP)
     snapshot = statistics.snapshot()
     assert Restart.GAP not in snapshot.restarts and Restart.GAP not in snapshot.restarts_lately
     assert snapshot.odd == {Odd.AHEAD: 1}
+    statistics.resumed(None)   # its jump had restarted nothing
+    assert statistics.snapshot().odd == {Odd.AHEAD: 2}
+    assert statistics.snapshot().restarts == {Restart.WENT_BACK: 2, Restart.CLOCK_JUMPED: 1}
 
 
 def diagnose(change: Any = None, limits: Any = None, **situation: Any) -> tuple[int, str]:

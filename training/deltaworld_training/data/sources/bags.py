@@ -200,8 +200,10 @@ class _Takes:
             self._odd += 1
             return
         take = self._takes[-1]
-        if verdict.resumed:     # the image that made the gap was misdated
-            self._odd += len(take.pop())
+        if verdict.resumed:     # the image before was misdated
+            self._odd += len(take.pop()) if verdict.undone else 1
+            if not verdict.undone:
+                take[-1].pop()
         elif verdict.restart is Restart.GAP:
             # Drivers stamp their first image with 0 before they know the time.
             if len(take) == 1 and len(take[0]) == 1 and stamp - take[0][0][0] > _DAY_NS:
