@@ -25,6 +25,7 @@ from launch_ros.actions import Node
 
 from deltaworld_ros.bags.messages import CameraMessages
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED
+from deltaworld_ros.bags.topic_names import ros_topic
 from deltaworld_ros.node.launch_arguments import FORECAST_LAUNCH, refuse_unknown_arguments
 
 FLAGS = ['true', 'True', 'false', 'False']
@@ -80,18 +81,19 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if len(images) != 1:
         raise ValueError(f'{bag} has the image topics {", ".join(images) or "none"}; choose one '
                          'with camera:=TOPIC')
-    compressed = topics[images[0]] == COMPRESSED
+    compressed, image = topics[images[0]] == COMPRESSED, ros_topic(images[0])
     share = Path(get_package_share_directory('deltaworld_ros'))
     forecast = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(share / 'launch' / 'forecast.launch.py')),
         launch_arguments=[
-            ('image', images[0].removesuffix('/compressed')),
-            ('camera_info', infos[0] if infos else 'camera_info'),
+            ('image', image.removesuffix('/compressed')),
+            ('camera_info', ros_topic(infos[0]) if infos else 'camera_info'),
             ('transport', 'compressed' if compressed else 'raw'),
             ('use_sim_time', 'true'),
             *((name, LaunchConfiguration(name)) for name in FORECAST_ARGUMENTS)])
     command = ['ros2', 'run', 'deltaworld_ros', 'deltaworld', 'replay', str(bag), '--clock',
-               '--rate', argument('rate'), '--wait', '30', '--quiet',
+               '--rate', argument('rate'), '--wait', '30', '--quiet', '--image-topic', image,
+               *(['--camera-info-topic', ros_topic(infos[0])] if len(infos) == 1 else []),
                *(['--loop'] if argument('loop').lower() == 'true' else []),
                *(['--image', camera] if camera else [])]
     return [forecast, ExecuteProcess(cmd=command, name='replay', output='screen')]

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bags.reader import BagReader
+from deltaworld_ros.bags.topic_names import ros_topic
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.errors import UserError
@@ -71,20 +72,22 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
         image_topic, info_topic = frames.topics['image'], frames.topics['camera_info']
         count = frames.count
     assert image_topic is not None
+    live_image, live_info = ros_topic(image_topic), info_topic and ros_topic(info_topic)
     recording = output / 'recording'
     with _progress(console) as progress, \
             own_domain() as domain, \
             Processes(output / 'logs', _environment(domain)) as processes:
         drive = progress.add_task('starting the node', total=None)
         processes.start('node', 'deltaworld_ros.node.forecast_node', _node_arguments(
-            loaded, image_topic, info_topic))
-        recorder = _Recorder(processes, image_topic, loaded.manifest.leads, recording)
+            loaded, live_image, live_info))
+        recorder = _Recorder(processes, live_image, loaded.manifest.leads, recording)
         recorder.wait_until_ready()
         progress.update(drive, description='driving', total=count)
         started = time.monotonic()
         replay = processes.start('replay', 'deltaworld_ros.cli', [
-            'replay', str(bag), '--image', image_topic, '--stamp', 'now', '--wait', '30',
-            '--subscribers', '2', '--quiet'])  # the node and the recorder
+            'replay', str(bag), '--image', image_topic, '--image-topic', live_image,
+            *(['--camera-info-topic', live_info] if live_info else []), '--stamp', 'now',
+            '--wait', '30', '--subscribers', '2', '--quiet'])  # the node and the recorder
         limit = _duration(bag) + _LATE_SECONDS
         while replay.poll() is None:
             progress.update(drive, completed=recorder.images)

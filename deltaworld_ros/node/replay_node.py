@@ -27,6 +27,7 @@ from deltaworld_ros.bags.messages import (
     with_stamp,
 )
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE
+from deltaworld_ros.bags.topic_names import ros_topic
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.throttled_log import in_one_line
 
@@ -168,7 +169,7 @@ class ReplayNode(Node):
         except InvalidTopicNameException as error:
             option = '--camera-info-topic' if kind == CAMERA_INFO else '--image-topic'
             raise UserError(f'{name} is no topic name of ROS 2 ({str(error).splitlines()[0]}); '
-                            f'give it another with {option}') from None
+                            f'give it another with {option} {ros_topic(name)}') from None
 
     def _name(self, topic: str, kind: str) -> str:
         options = self._options

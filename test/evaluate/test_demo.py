@@ -60,7 +60,7 @@ def test_demo_from_end_to_end(tiny_bundle: Path, tmp_path: Path):
     first = fading_frames(manifest, 1).astype(int)
     frames = np.clip(first + 3 * np.arange(40)[:, None, None, None], 0, 255).astype(np.uint8)
     bag = write_drive(tmp_path / 'drive', frames, interval=0.1, compressed=True,
-                      focal_length=manifest.focal_length)
+                      focal_length=manifest.focal_length, camera='/device_0/0/RGB Camera')
     output = tmp_path / 'output'
     process, mark = start_demo('--bag', str(bag), '--bundle', str(tiny_bundle), '--output',
                                str(output), '--json', str(tmp_path / 'copy.json'))

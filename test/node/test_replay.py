@@ -28,6 +28,7 @@ from support.ros_session import own_domain
 
 from deltaworld_ros.bags.frames import BagFrames, stamp_of
 from deltaworld_ros.bags.messages import CameraMessages, read_stamp, ros_time, with_stamp
+from deltaworld_ros.bags.topic_names import ros_topic
 
 pytestmark = pytest.mark.live
 
@@ -200,7 +201,8 @@ def test_topics_that_ros_2_refuses_are_one_line(
     process = listener.replay(str(bag))
     assert process.wait(40) == 1 and process.stderr is not None
     [line] = process.stderr.read().splitlines()
-    assert f'{topic} is no topic name of ROS 2' in line and '--image-topic' in line
+    assert f'{topic} is no topic name of ROS 2' in line
+    assert line.endswith(f'give it another with --image-topic {ros_topic(topic)}')
 
 
 def test_stamps_are_rewritten_in_place(tmp_path: Path):

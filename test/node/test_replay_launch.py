@@ -28,7 +28,8 @@ def test_its_command_has_only_options_of_deltaworld_replay() -> None:
     shown = subprocess.run(
         [sys.executable, '-m', 'deltaworld_ros.cli', 'replay', '--help'], capture_output=True,
         text=True, check=True, cwd=ROOT, env={'COLUMNS': '200', 'PATH': '', 'TERM': 'dumb'}).stdout
-    assert given == {'--clock', '--rate', '--wait', '--quiet', '--loop', '--image'}
+    assert given == {'--clock', '--rate', '--wait', '--quiet', '--loop', '--image',
+                     '--image-topic', '--camera-info-topic'}
     assert given <= set(re.findall(r'--[a-z-]+', shown))
 
 

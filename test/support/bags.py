@@ -59,7 +59,8 @@ def write_bag(path: Path, messages: list[tuple[str, int, Any]], storage: str = '
 
 def write_drive(path: Path, frames: np.ndarray, *, interval: float = 0.1, storage: str = 'mcap',
                 compressed: bool = False, focal_length: float | None = None,
-                labels: np.ndarray | None = None, depth: np.ndarray | None = None) -> Path:
+                labels: np.ndarray | None = None, depth: np.ndarray | None = None,
+                camera: str = '/camera') -> Path:
     """Write frames (n,h,w,3) uint8 RGB as one camera, with what else is given for each frame."""
     messages: list[tuple[str, int, Any]] = []
     for index, frame in enumerate(frames):
@@ -67,13 +68,16 @@ def write_drive(path: Path, frames: np.ndarray, *, interval: float = 0.1, storag
         height, width = frame.shape[:2]
         if focal_length is not None:
             info = camera_info_message(stamp, width, height, focal_length)
-            messages.append(('/camera/camera_info', stamp, info))
+            messages.append((f'{camera}/camera_info', stamp, info))
         if compressed:
-            messages.append(('/camera/image/compressed', stamp, compressed_message(stamp, frame)))
+            messages.append(
+                (f'{camera}/image/compressed', stamp, compressed_message(stamp, frame)))
         else:
-            messages.append(('/camera/image', stamp, image_message(stamp, frame)))
+            messages.append((f'{camera}/image', stamp, image_message(stamp, frame)))
         if labels is not None:
-            messages.append(('/camera/label', stamp, image_message(stamp, labels[index], 'mono8')))
+            messages.append(
+                (f'{camera}/label', stamp, image_message(stamp, labels[index], 'mono8')))
         if depth is not None:
-            messages.append(('/camera/depth', stamp, image_message(stamp, depth[index], '32FC1')))
+            messages.append(
+                (f'{camera}/depth', stamp, image_message(stamp, depth[index], '32FC1')))
     return write_bag(path, messages, storage)
