@@ -166,8 +166,17 @@ class ForecastNode(LifecycleNode):
         self._manifest = manifest
 
     def _survive_impossible_transitions(self) -> None:
-        """Refuse a transition that does not fit the state; rclpy alone lets it end the process."""
-        change_state = self._service_change_state.callback
+        """
+        Refuse a transition that does not fit the state.
+
+        In rclpy from Humble (3.3) to Kilted (9.1) the error of its state machine ends the process,
+        and only a private attribute leads to the service. Where a later rclpy has none, this is
+        left to rclpy.
+        """
+        service = getattr(self, '_service_change_state', None)
+        if service is None:
+            return
+        change_state = service.callback
 
         def guarded(request: Any, response: Any) -> Any:
             try:
@@ -177,7 +186,7 @@ class ForecastNode(LifecycleNode):
                 response.success = False
                 return response
 
-        self._service_change_state.callback = guarded
+        service.callback = guarded
 
     def _refuse_transition(self, transition: str, error: str) -> TransitionCallbackReturn:
         self._release()

@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip('rclpy')
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 from support.ros_session import ROOT, Client, own_domain, running
 from support.tiny_bundle import write_tiny_bundle
@@ -113,6 +119,44 @@ def test_bad_parameters_are_refused_with_what_is_accepted(
         finally:
             rclpy.shutdown(context=context)
     assert str(caught.value).startswith(f'parameter {line}')
+
+
+@contextmanager
+def node_here(kind: type[LifecycleNode] = ForecastNode) -> Iterator[Any]:
+    """Yield a node in this process."""
+    context = rclpy.Context()
+    with own_domain() as domain:
+        rclpy.init(context=context, domain_id=domain)
+        try:
+            node = kind('forecast', context=context)
+            yield node
+            node.destroy_node()
+        finally:
+            rclpy.shutdown(context=context)
+
+
+def test_rclpy_needs_the_guard_of_impossible_transitions() -> None:
+    """When this fails, an rclpy has come that does not: see `_survive_impossible_transitions`."""
+    activate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+    with node_here(LifecycleNode) as plain, pytest.raises(RuntimeError):
+        plain._service_change_state.callback(activate, ChangeState.Response())
+    with node_here() as node:
+        answer = node._service_change_state.callback(activate, ChangeState.Response(success=True))
+        assert not answer.success
+
+
+def test_node_starts_where_rclpy_keeps_its_service_elsewhere() -> None:
+    class Elsewhere(ForecastNode):
+        def _survive_impossible_transitions(self) -> None:
+            service = self._service_change_state
+            del self._service_change_state
+            super()._survive_impossible_transitions()
+            self._service_change_state = service
+
+    with node_here(Elsewhere) as node:
+        activate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+        with pytest.raises(RuntimeError):
+            node._service_change_state.callback(activate, ChangeState.Response())
 
 
 def set_parameter(client: Client, name: str, value: float | str | int) -> tuple[bool, str]:
