@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -36,6 +37,8 @@ from deltaworld_ros.node.image_decoding import decode_image
 _MAPS = ('segmentation', 'depth', 'confidence', 'futures/segmentation', 'futures/depth')
 # Maps are kept at about this width: a whole drive must fit into memory.
 _KEPT_WIDTH = 160
+# Images of which both sides are larger are kept smaller; what is shown is twice as wide as maps.
+_PICTURE_SIZE = (2 * _KEPT_WIDTH, 2 * _KEPT_WIDTH)
 _QUEUE = QoSProfile(depth=20)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -49,7 +52,8 @@ class RecorderNode(Node):
         self.published: dict[int, Published] = {}
         self.leads = leads
         self.classes: list[dict[str, Any]] = []
-        self._messages: dict[int, Any] = {}
+        self._heard = 0
+        self._pictures: dict[int, np.ndarray] = {}
         self._image_topic = image_topic
         self._map_topics: list[str] = []
         self._told_ready = False
@@ -69,13 +73,12 @@ class RecorderNode(Node):
         self.create_timer(0.25, self._report)
 
     def images(self) -> None:
-        """Decode the images that were heard, fitted to the region that the maps show."""
-        for stamp, message in self._messages.items():
+        """Fit the images that were heard to the region that the maps show."""
+        for stamp, rgb in self._pictures.items():
             one = self.published[stamp]
             rows, columns = next(
                 (entry.shape[:2] for entry in one.maps.values()), (0, 0))
             if rows:
-                rgb = decode_image(message).rgb
                 fit = ImageFit(rgb.shape[1], rgb.shape[0], 2 * columns, 2 * rows)
                 one.image = fit.apply(rgb)
 
@@ -86,7 +89,7 @@ class RecorderNode(Node):
                 and all(self.count_publishers(topic) for topic in self._map_topics):
             self._told_ready = True
             tell(state='ready')
-        tell(images=len(self._messages),
+        tell(images=self._heard,
              forecasts=sum(one.forecast_time is not None for one in self.published.values()))
 
     def _entry(self, stamp: int) -> Published:
@@ -95,7 +98,15 @@ class RecorderNode(Node):
     def _take_image(self, message: Image | CompressedImage) -> None:
         stamp = stamp_of(message)
         self._entry(stamp).image_time = time.monotonic()
-        self._messages[stamp] = message
+        self._heard += 1
+        # Small, since all of them are kept: a raw image of 720p has 2.8 MB.
+        try:
+            rgb = decode_image(message, needed=_PICTURE_SIZE).rgb
+        except UserError:   # the node tells of it
+            return
+        scale = min(1.0, max(_PICTURE_SIZE[0] / rgb.shape[1], _PICTURE_SIZE[1] / rgb.shape[0]))
+        self._pictures[stamp] = np.array(rgb) if scale == 1.0 else cv2.resize(
+            rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
     def _take_map(self, message: Image, lead: int, name: str) -> None:
         one = self._entry(stamp_of(message))
