@@ -47,12 +47,7 @@ class OnnxRuntimeEngine:
         self.several_threads = provider == CPU
         self._device = 'cuda' if provider == CUDA else 'cpu'
         self._ort = onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        # Idle threads of one graph must not take the cores from the graph that runs.
-        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        self._options = options
+        options = self._options = session_options(threads)
         # A graph that fails on the CPU would be tried there again, with a banner on the output.
         retry: dict[str, int] = {'enable_fallback': 0} if provider == CPU else {}
         self._open = lambda model: onnxruntime.InferenceSession(
@@ -191,6 +186,18 @@ class OnnxRuntimeEngine:
         self._sessions.clear()
         self._lead_sessions.clear()
         self._no_features = None
+
+
+def session_options(threads: int) -> Any:
+    """Return the options of a session on `threads` CPU threads, 0 for one a physical core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Idle threads of one graph must not take the cores from the graph that runs.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    return options
 
 
 def available_providers() -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.graph_file import check_graph, external_files
 from deltaworld_ros.bundle.manifest import PAINT_GRAPH
-from deltaworld_ros.engine.onnxruntime_engine import CPU, CUDA
+from deltaworld_ros.engine.onnxruntime_engine import CPU, CUDA, session_options
 from deltaworld_ros.errors import UserError
 
 
@@ -52,10 +52,6 @@ class PaintingGraph:
         except ImportError:
             raise UserError('painting futures needs the Python package onnxruntime '
                             '(pip install onnxruntime)') from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.log_severity_level = 3
-        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         content = self._path.read_bytes()
         # It was verified with the bundle, which may be long ago.
         if hashlib.sha256(content).hexdigest() != self._manifest.files[PAINT_GRAPH]:
@@ -68,5 +64,6 @@ class PaintingGraph:
             raise UserError(f'{self._path}: {error}') from None
         there = onnxruntime.get_available_providers()
         self._session = onnxruntime.InferenceSession(
-            content, options, providers=[one for one in (CUDA, CPU) if one in there])
+            content, session_options(self._threads),
+            providers=[one for one in (CUDA, CPU) if one in there])
         return self._session
