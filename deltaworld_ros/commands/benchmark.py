@@ -19,12 +19,12 @@ from deltaworld_ros.commands.shared import (
     SamplesOption,
     ThreadsOption,
     check_outputs,
+    needing_export,
     note,
     output_console,
     progress,
     write_json,
 )
-from deltaworld_ros.errors import UserError
 
 
 def benchmark(
@@ -86,12 +86,9 @@ def _count_operations(
     context: int | None, steps: int | None, json_path: Path | None,
 ) -> None:
     """Print and write the GFLOPs of a bundle's forecast or of a configuration."""
-    try:
+    with needing_export('--flops'):
         from deltaworld_ros.engine.graph_cost import bundle_cost
         from deltaworld_ros.export.cost import configuration_cost, load_configuration
-    except ModuleNotFoundError as error:
-        raise UserError(f'--flops needs the module {error.name}; install it with: '
-                        'pip install "deltaworld_ros[export]"') from None
     check_outputs(json_path)
     if configuration is None:
         from deltaworld_ros.bundle import load_bundle

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -14,14 +12,21 @@ import numpy as np
 import typer
 
 from deltaworld_ros.bundle.whole_file import check_new_folder
-from deltaworld_ros.commands.shared import JsonOption, check_outputs, note, write_json
+from deltaworld_ros.commands.shared import (
+    JsonOption,
+    check_outputs,
+    needing_export,
+    note,
+    quiet_exporter,
+    read_size,
+    write_json,
+)
 from deltaworld_ros.errors import UserError
 
 if TYPE_CHECKING:
     from deltaworld_ros.export.token_kind import Tokens
 
 _NAMED = re.compile(r'([A-Za-z0-9_-]{1,40})=(.+)')
-_SIZE = re.compile(r'(\d{1,5})(?:x(\d{1,5}))?')
 
 
 def convert(
@@ -60,7 +65,7 @@ def convert(
     Example: deltaworld convert --tokenizer deltatok.bin --tokens delta --predictor deltaworld.bin
     --backbone dinov3-vitb16 --seg-head cityscapes=seg.bin --depth-head depth.bin --output vitb
     """
-    try:
+    with needing_export('convert'):
         from deltaworld_ros.export.convert import own_size, read_networks
         from deltaworld_ros.export.converted_bundle import (
             CONTEXT_LENGTH,
@@ -68,9 +73,6 @@ def convert(
             converted_manifest,
             write_converted,
         )
-    except ModuleNotFoundError as error:
-        raise UserError(f'convert needs the module {error.name}; install it with: '
-                        'pip install "deltaworld_ros[export]"') from None
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     heads = _heads(seg_head, head)
@@ -81,17 +83,14 @@ def convert(
              'depth': depth_head, 'painter': rgb_head}
     converted = read_networks(
         {part: source for part, source in files.items() if source is not None},
-        heads, _classes(classes or [], list(heads)), _size(size), _tokens(tokens))
+        heads, _classes(classes or [], list(heads)), read_size(size), _tokens(tokens))
     for text in converted.assumed:
         note(text)
     height, width = own_size(converted.networks)
     manifest = converted_manifest(converted, name or output.resolve().name, focal_length)
     frames = _sample_frames(width, height, STRIDE, CONTEXT_LENGTH)
     note(f'Exporting the graphs for images of {width}x{height}; this takes minutes')
-    with warnings.catch_warnings():
-        # The exporter warns of its own insides.
-        warnings.simplefilter('ignore')
-        logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    with quiet_exporter():
         written = write_converted(
             output, converted, manifest, frames, STRIDE * np.arange(CONTEXT_LENGTH))
     load_engine(load_bundle(output), 'onnxruntime', log=note).close()
@@ -137,16 +136,6 @@ def _tokens(text: str | None) -> Tokens | None:
     if text not in (None, 'delta', 'frame', 'patch'):
         raise UserError(f'--tokens {text!r}: must be delta, frame or patch')
     return cast('Tokens | None', text)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """Return height and width in pixels."""
-    if text is None:
-        return None
-    match = _SIZE.fullmatch(text)
-    if not match:
-        raise UserError(f'--size {text!r}: must be N or WIDTHxHEIGHT, for example 512 or 640x384')
-    return int(match[2] or match[1]), int(match[1])
 
 
 def _sample_frames(width: int, height: int, stride: float, count: int) -> np.ndarray:

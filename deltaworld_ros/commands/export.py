@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import re
-import warnings
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +18,11 @@ from deltaworld_ros.commands.shared import (
     BundleOption,
     JsonOption,
     check_outputs,
+    needing_export,
     note,
     output_console,
+    quiet_exporter,
+    read_size,
     write_json,
 )
 from deltaworld_ros.errors import UserError
@@ -58,7 +58,7 @@ def export(
              '`quantise`).')] = MlpChoice.SAME,
     bundle: BundleOption = 'street-lite0',
     size: Annotated[str | None, typer.Option(
-        help='Image size WIDTHxHEIGHT in multiples of 16 pixels.')] = None,
+        help='Image size, N or WIDTHxHEIGHT in multiples of 16 pixels.')] = None,
     samples: Annotated[int | None, typer.Option(
         help="Futures to sample, 1 to 65536; default: the bundle's number.")] = None,
     futures: Annotated[int | None, typer.Option(
@@ -81,19 +81,14 @@ def export(
 
     Example: deltaworld export vitb --precision fp16 --output vitb-fp16
     """
-    try:
+    with needing_export('export'):
         from deltaworld_ros.export.precision_report import precision_report
         from deltaworld_ros.export.reexport import export_again, find_networks
-    except ModuleNotFoundError as error:
-        raise UserError(f'export needs the module {error.name}; install it with: '
-                        'pip install "deltaworld_ros[export]"') from None
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     check_outputs(json_path)
     check_new_folder(output)
-    pixels = re.fullmatch(r'(\d{1,5})x(\d{1,5})', size) if size else None
-    if size and not pixels:
-        raise UserError(f'--size {size}: must be WIDTHxHEIGHT in pixels, such as 512x512')
+    pixels = read_size(size)
     changes = {'num_samples': samples, 'num_futures': futures, 'steps': steps,
                'stride': stride}
     for name, (least, most) in RANGES.items():
@@ -109,14 +104,10 @@ def export(
         find_quantiser()
     loaded, described = find_networks(networks, bundle)
     note(f'Exporting in {precision.value}; this takes minutes')
-    with warnings.catch_warnings():
-        # The exporter warns of its own insides.
-        warnings.simplefilter('ignore')
-        logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    with quiet_exporter():
         manifest = export_again(
             loaded, described, output, precision.value,
-            (int(pixels[2]), int(pixels[1])) if pixels else None,
-            {name: value for name, value in changes.items() if value is not None}, painter)
+            pixels, {name: value for name, value in changes.items() if value is not None}, painter)
         if mlp is MlpChoice.INT8:
             manifest = quantise_mlps(output, manifest, loaded, precision.value)
     with np.load(output / 'golden.npz', allow_pickle=False) as golden:

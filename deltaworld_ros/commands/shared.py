@@ -5,7 +5,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 from deltaworld_ros.bundle.whole_file import check_writable, write_whole
 from deltaworld_ros.camera.choices import Fit, Rectified
+from deltaworld_ros.errors import UserError
 
 BundleOption = Annotated[str, typer.Option(help='Name of a shipped bundle, or a bundle folder.')]
 EngineOption = Annotated[str, typer.Option(
@@ -34,6 +40,7 @@ ViewOption = Annotated[bool, typer.Option(
     '--view', help='Show the forecasts live in Foxglove instead; needs no ROS.')]
 PortOption = Annotated[int, typer.Option(
     min=0, max=65535, help='With --view: port of the server; 0: any that is free.')]
+_SIZE = re.compile(r'(\d{1,5})(?:x(\d{1,5}))?')
 BagArgument = Annotated[Path, typer.Argument(
     help='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.')]
 
@@ -70,6 +77,40 @@ def check_outputs(*paths: Path | None) -> None:
     for path in paths:
         if path:
             check_writable(path)
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width in pixels of a size such as 512 or 640x384; None for none."""
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise UserError(f'--size {text!r}: must be N or WIDTHxHEIGHT, for example 512 or 640x384')
+    return int(match[2] or match[1]), int(match[1])
+
+
+@contextmanager
+def needing_export(who: str) -> Iterator[None]:
+    """Say which extra to install where an import for `who` lacks a module."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(f'{who} needs the module {error.name}; install it with: '
+                        'pip install "deltaworld_ros[export]"') from None
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Keep what torch's exporter says of its own insides from the terminal."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def show_live(bag: Path, bundle: str, port: int, *, rate: float = 1.0, loop: bool = False,
