@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from deltaworld_ros.bundle.constant_sizes import check_sizes
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.bundle.protobuf import (
     fields,
@@ -54,12 +55,13 @@ def check_graph(name: str, content: bytes, manifest: Manifest) -> None:
     """
     Check one of the graphs by name; raise `UserError` in one line.
 
-    It must be an ONNX model without control flow, whose inputs and outputs have the names, types
-    and sizes that the manifest says.
+    It must be an ONNX model without control flow and enormous constants, whose inputs and outputs
+    have the names, types and sizes that the manifest says.
     """
     try:
         graph = _graph(content)
         _check_operators(graph)
+        check_sizes(graph)
         inputs, outputs = expected_values(name, manifest)
         _check_values('input', list(messages(graph, GRAPH_INPUT)), inputs)
         _check_values('output', list(messages(graph, GRAPH_OUTPUT)), outputs)

@@ -64,6 +64,21 @@ def integers(message: memoryview, number: int) -> Iterator[int]:
             yield field.value
 
 
+def all_integers(message: memoryview, number: int) -> Iterator[int]:
+    """Yield the signed integers of a number, be they single or packed."""
+    for field in fields(message):
+        if field.number != number:
+            continue
+        values, position = [], 0
+        if isinstance(field.value, int):
+            values = [field.value]
+        else:
+            while position < len(field.value):
+                value, position = _varint(field.value, position)
+                values.append(value)
+        yield from (value - 2**64 if value >= 2**63 else value for value in values)
+
+
 def texts(message: memoryview, number: int) -> Iterator[str]:
     """Return the values of the fields of a number that are texts."""
     return (str(value, 'utf-8') for value in messages(message, number))
