@@ -147,7 +147,9 @@ class BagReader:
         # YAML makes of damaged text whatever it can.
         except Exception as error:
             if found:
-                reason = error.strerror if isinstance(error, OSError) else error
+                reason = error.strerror if isinstance(error, OSError) else \
+                    error if isinstance(error, (UserError, ValueError)) else \
+                    'it does not list the files of a recording'
                 self._folder_notes.append(
                     'without a usable metadata.yaml every file of the folder is read '
                     f'({" ".join(str(reason).split())[:100]})')
@@ -177,7 +179,11 @@ class BagReader:
         target, disk = Path(folder) / file.stem, os.statvfs(folder)
         free = disk.f_bavail * disk.f_frsize
         problem = decompress_file(file, target, free // 2)
-        storage = self._open_file(target)
+        try:
+            storage = self._open_file(target)
+        except UserError as error:   # names the copy, which nobody knows
+            reason = str(error).replace(str(target), str(file))
+            raise UserError('; '.join(filter(None, (reason, problem)))) from None
         if problem:
             self._folder_notes.append(problem)
         return storage

@@ -23,8 +23,10 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from support.bags import START, STORE, compressed_message
 from support.numbered_bags import FRAMES, change_metadata, file_of, numbers, write
 
+from deltaworld_ros.bags.decompression import zstd
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bags.reader import BagReader
+from deltaworld_ros.errors import UserError
 
 
 @pytest.mark.parametrize('name', ['a bag', '100%', 'what?', 'a#b', 'a&immutable=0', 'ä'])
@@ -82,8 +84,10 @@ def test_topics_without_messages_are_no_choice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('content', 'said'), [
-    (None, 'every file of the folder is read (No such file'), ('', 'without a usable metadata.y'),
+    (None, 'every file of the folder is read (No such file'),
+    ('', 'without a usable metadata.yaml every file of the folder is read (it does not list the'),
     ('rosbag2_bagfile_information: [1', 'without a usable metadata.yaml'),
+    ('rosbag2_bagfile_information: [1]', 'it does not list the files of a recording'),
     # As a text, the name would have gigabytes.
     ('\n'.join(['a0: &a0 [x]', *(f'a{level}: &a{level} [{", ".join([f"*a{level - 1}"] * 10)}]'
                                 for level in range(1, 10)),
@@ -98,6 +102,14 @@ def test_a_folder_whose_metadata_is_gone(tmp_path: Path, content: str | None, sa
         (path / 'metadata.yaml').write_text(content, encoding='utf-8')
     found, losses = numbers(path)
     assert found == [0, 1, 2] and said in losses and '`ros2 bag reindex`' in losses
+
+
+def test_packed_file_that_is_no_bag_is_named_and_not_its_copy(tmp_path: Path) -> None:
+    path = tmp_path / 'drive.mcap.zstd'
+    path.write_bytes(zstd.compress(b'no bag at all'))
+    with pytest.raises(UserError, match='it begins as none of them') as caught:
+        BagReader(path)
+    assert str(caught.value).startswith(f'{path}: ')
 
 
 def test_metadata_of_thousands_of_files(tmp_path: Path) -> None:
