@@ -18,9 +18,9 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
 )
-from launch.conditions import LaunchConfigurationEquals
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration
 from launch_ros.actions import Node
 
 from deltaworld_ros.bags.messages import CameraMessages
@@ -57,10 +57,10 @@ def generate_launch_description() -> LaunchDescription:
         Node(package='rviz2', executable='rviz2', name='rviz',
              arguments=['-d', str(config / 'forecast.rviz')],
              parameters=[{'use_sim_time': True}],
-             condition=LaunchConfigurationEquals('viewer', 'rviz')),
+             condition=_viewer_is('rviz')),
         Node(package='foxglove_bridge', executable='foxglove_bridge', name='foxglove_bridge',
              parameters=[{'use_sim_time': True}],
-             condition=LaunchConfigurationEquals('viewer', 'foxglove')),
+             condition=_viewer_is('foxglove')),
     ])
     refuse_unknown_arguments(__file__, [
         *(entity.name for entity in description.entities
@@ -68,11 +68,26 @@ def generate_launch_description() -> LaunchDescription:
     return description
 
 
+def _viewer_is(name: str) -> IfCondition:
+    return IfCondition(EqualsSubstitution(LaunchConfiguration('viewer'), name))
+
+
+def _speed(text: str) -> str:
+    # The replay would tell it too, but beside it the node would wait for images for ever.
+    try:
+        if 0 < float(text) < float('inf'):
+            return text
+    except ValueError:
+        pass
+    raise ValueError(f'rate is {text!r}; accepted: a number greater than 0, 1 is real time')
+
+
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Start the forecast node on the bag's own topics, and the replay of them."""
     def argument(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    rate = _speed(argument('rate'))
     bag, camera = Path(argument('bag')).expanduser(), argument('camera') or None
     with CameraMessages(bag, camera) as messages:
         topics = messages.topics
@@ -92,7 +107,7 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ('use_sim_time', 'true'),
             *((name, LaunchConfiguration(name)) for name in FORECAST_ARGUMENTS)])
     command = ['ros2', 'run', 'deltaworld_ros', 'deltaworld', 'replay', str(bag), '--clock',
-               '--rate', argument('rate'), '--wait', '30', '--quiet', '--image-topic', image,
+               '--rate', rate, '--wait', '30', '--quiet', '--image-topic', image,
                *(['--camera-info-topic', ros_topic(infos[0])] if len(infos) == 1 else []),
                *(['--loop'] if argument('loop').lower() == 'true' else []),
                *(['--image', camera] if camera else [])]

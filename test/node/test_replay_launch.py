@@ -8,7 +8,9 @@ import ast
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,9 +58,19 @@ def test_the_docs_tell_its_arguments() -> None:
         assert f'`{name}`' in section, name
 
 
-def test_the_description_loads_where_launch_is_installed() -> None:
+def test_the_description_is_made_where_launch_is_installed(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a warning: what is deprecated disappears one day. A wrong rate is one line."""
     pytest.importorskip('launch.actions', reason='launch comes with a ROS 2 installation')
     pytest.importorskip('launch_ros.actions', reason='launch_ros comes with a ROS 2 installation')
-    namespace: dict[str, object] = {}
-    exec(compile(SOURCE, 'replay.launch.py', 'exec'), namespace)
-    assert callable(namespace['generate_launch_description'])
+    packages = pytest.importorskip('ament_index_python.packages')
+    monkeypatch.setattr(packages, 'get_package_share_directory', lambda name: str(ROOT))
+    namespace: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        exec(compile(SOURCE, 'replay.launch.py', 'exec'), namespace)
+        assert namespace['generate_launch_description']().entities
+    assert namespace['_speed']('0.5') == '0.5'
+    for text in ('fast', '0', '-1', 'nan', 'inf'):
+        with pytest.raises(ValueError, match=f"rate is '{text}'; accepted: a number"):
+            namespace['_speed'](text)
