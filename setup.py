@@ -70,8 +70,8 @@ setup(
         ],
         # Conversion of checkpoints, export of networks, and the torch engine.
         'export': export,
-        # onnx prepares the graphs; TensorRT-RTX takes the place of TensorRT where it is installed.
-        'tensorrt': ['tensorrt>=10.3', 'onnx>=1.16'],
+        # TensorRT-RTX takes the place of TensorRT where it is installed.
+        'tensorrt': ['tensorrt>=10.3'],
         # `deltaworld demo --view` and `replay --view`.
         'view': ['foxglove-sdk>=0.30'],
         # Recordings at addresses, and a cluster to score them on.

@@ -232,8 +232,7 @@ def _decode(m: Manifest, rng: np.random.Generator) -> onnx.ModelProto:
     classifier = g.weight('classifier', classify)
     offset = g.weight('classifier_offset', np.array([0.06, 0, 0, 0, -3.0]))
 
-    def heads(features: str, leading: list[int], labels: str | None, depth: str | None
-              ) -> tuple[str, str]:
+    def heads(features: str, leading: list[int], depth: str | None) -> tuple[str, str]:
         scores = g.op('Add', g.op('MatMul', features, classifier), offset)
         flat = g.op('Reshape', scores, g.constant([-1, rows, columns, 5]))
         maps = g.op('Transpose', flat, perm=[0, 3, 1, 2])
@@ -244,7 +243,8 @@ def _decode(m: Manifest, rng: np.random.Generator) -> onnx.ModelProto:
         metres = g.op('Add', g.op('Mul', share, g.constant(m.depth_maximum - m.depth_minimum)),
                       g.constant(m.depth_minimum))
         shape = g.constant([*leading, height, width])
-        best = g.op('Cast', g.op('Reshape', best, shape), output=labels, to=TensorProto.UINT8)
+        # As in exported graphs, only outputs are uint8: TensorRT knows no others.
+        best = g.op('Cast', g.op('Reshape', best, shape), to=TensorProto.INT32)
         return best, g.op('Reshape', metres, shape, output=depth)
 
     change = g.op('CumSum', g.op('MatMul', 'tokens', g.weight('spread', spread)), g.constant(2))
@@ -254,15 +254,17 @@ def _decode(m: Manifest, rng: np.random.Generator) -> onnx.ModelProto:
     # (B*S) leads with K futures in front: shapes stay dynamic in B and K through -1.
     batch = g.op('Slice', g.op('Shape', 'tokens'), g.constant([0]), g.constant([2]))
     scores_shape = g.constant([steps, height, width])
-    flat_labels, flat_depth = heads(futures, [-1, steps], None, None)
+    flat_labels, flat_depth = heads(futures, [-1, steps], None)
     full = g.op('Concat', batch, scores_shape, axis=0)
-    labels = g.op('Reshape', flat_labels, full, output='labels')
+    labels = g.op('Reshape', flat_labels, full)
+    g.op('Cast', labels, output='labels', to=TensorProto.UINT8)
     g.op('Reshape', flat_depth, full, output='depth')
     weights = g.op('Unsqueeze', 'weights', g.constant([2, 3, 4]))
     mean = g.op('ReduceSum', g.op('Mul', futures, weights), g.constant([1]), keepdims=0)
     present = g.op('Unsqueeze', 'features', g.constant([1]))
     all_leads = g.op('Concat', present, mean, axis=1)                        # (B,S+1,N,D)
-    fused, _ = heads(all_leads, [-1, steps + 1], 'fused_labels', 'fused_depth')
+    fused, _ = heads(all_leads, [-1, steps + 1], 'fused_depth')
+    g.op('Cast', fused, output='fused_labels', to=TensorProto.UINT8)
     ahead = g.op('Unsqueeze', g.part(fused, 1, 1, steps + 1), g.constant([1]))
     agree = g.op('Cast', g.op('Equal', labels, ahead), to=TensorProto.FLOAT)
     share = g.op('ReduceSum', g.op('Mul', agree, weights), g.constant([1]), keepdims=0)

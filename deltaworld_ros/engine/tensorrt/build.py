@@ -88,7 +88,7 @@ def build_plan(
     flag = getattr(library.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED', None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = library.OnnxParser(network, errors.logger)
-    if not parser.parse(_prepared(graph)):
+    if not parser.parse(graph):
         problem = errors.last()
         if parser.num_errors:
             error = parser.get_error(0)
@@ -131,17 +131,6 @@ def build_plan(
         with contextlib.suppress(OSError):
             keep(timings, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
-
-
-def _prepared(graph: bytes) -> bytes:
-    try:
-        import onnx
-
-        from deltaworld_ros.engine.tensorrt.graph_types import without_inner_uint8
-    except ImportError:
-        raise EngineUnavailable(
-            'building engines needs the Python package onnx (pip install onnx)') from None
-    return without_inner_uint8(onnx.load_from_string(graph)).SerializeToString()
 
 
 def _set_capabilities(library: Any, config: Any, capabilities: Sequence[str]) -> None:
