@@ -65,7 +65,7 @@ def test_the_description_is_made_where_launch_is_installed(
     pytest.importorskip('launch_ros.actions', reason='launch_ros comes with a ROS 2 installation')
     packages = pytest.importorskip('ament_index_python.packages')
     monkeypatch.setattr(packages, 'get_package_share_directory', lambda name: str(ROOT))
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {'__file__': str(ROOT / 'launch' / 'replay.launch.py')}
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         exec(compile(SOURCE, 'replay.launch.py', 'exec'), namespace)
