@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from typing import Any
 
 import cv2
@@ -38,7 +37,9 @@ from deltaworld_ros.node.parameters import (
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.run import run_node
 from deltaworld_ros.node.shared_memory import shared_memory_problems
+from deltaworld_ros.node.standing_clock import StandingClock
 from deltaworld_ros.node.throttled_log import ThrottledLog
+from deltaworld_ros.node.transitions import refuse_impossible_transitions
 from deltaworld_ros.node.worker import WORKER_NAME
 
 DIAGNOSTICS_PERIOD = 1.0    # s
@@ -62,7 +63,7 @@ class ForecastNode(LifecycleNode):
 
     def __init__(self, name: str = 'forecast', **options: Any) -> None:
         super().__init__(name, **options)
-        self._survive_impossible_transitions()
+        refuse_impossible_transitions(self, lambda: self._state)
         declare_parameters(self)
         self._log = ThrottledLog(self.get_logger(), self.context.ok)
         names = camera_names(self)
@@ -74,7 +75,7 @@ class ForecastNode(LifecycleNode):
         self._engine: Engine | None = None
         self._manifest: Manifest | None = None
         self._labels: list[Publisher] = []
-        self._standing_clock = _StandingClock(self.get_clock())
+        self._standing_clock = StandingClock(self.get_clock())
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 5)
         # A steady timer: diagnostics must go on while simulated time stands still.
         self._timer = self.create_timer(
@@ -165,29 +166,6 @@ class ForecastNode(LifecycleNode):
         self._labels = publish_labels(self, manifest)
         self._manifest = manifest
 
-    def _survive_impossible_transitions(self) -> None:
-        """
-        Refuse a transition that does not fit the state.
-
-        In rclpy from Humble (3.3) to Kilted (9.1) the error of its state machine ends the process,
-        and only a private attribute leads to the service. Where a later rclpy has none, this is
-        left to rclpy.
-        """
-        service = getattr(self, '_service_change_state', None)
-        if service is None:
-            return
-        change_state = service.callback
-
-        def guarded(request: Any, response: Any) -> Any:
-            try:
-                return change_state(request, response)
-            except RuntimeError as error:   # rclpy's RCLError is one
-                self.get_logger().error(f'transition refused while {self._state}: {error}')
-                response.success = False
-                return response
-
-        service.callback = guarded
-
     def _refuse_transition(self, transition: str, error: str) -> TransitionCallbackReturn:
         self._release()
         self._startup_error = f'{transition} failed: {" ".join(error.split())}'
@@ -259,22 +237,6 @@ class ForecastNode(LifecycleNode):
             array.status.append(status_message(name, *stream.status(situation, limits)))
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
-
-
-class _StandingClock:
-    """Tells for how long a simulated clock has not moved."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._time = -1
-        self._moved = time.monotonic()
-
-    def seconds(self) -> float:
-        """Return the seconds since the clock moved; 0 for a clock that is not simulated."""
-        now = self._clock.now().nanoseconds
-        if now != self._time or not self._clock.ros_time_is_active:
-            self._time, self._moved = now, time.monotonic()
-        return time.monotonic() - self._moved
 
 
 def main(arguments: list[str] | None = None) -> int:

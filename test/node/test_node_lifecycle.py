@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from support.tiny_bundle import write_tiny_bundle
 
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.forecast_node import ForecastNode
+from deltaworld_ros.node.transitions import refuse_impossible_transitions
 
 pytestmark = pytest.mark.live
 
@@ -136,7 +137,7 @@ def node_here(kind: type[LifecycleNode] = ForecastNode) -> Iterator[Any]:
 
 
 def test_rclpy_needs_the_guard_of_impossible_transitions() -> None:
-    """When this fails, an rclpy has come that does not: see `_survive_impossible_transitions`."""
+    """When this fails, an rclpy has come that does not: see `transitions`."""
     activate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
     with node_here(LifecycleNode) as plain, pytest.raises(RuntimeError):
         plain._service_change_state.callback(activate, ChangeState.Response())
@@ -145,15 +146,17 @@ def test_rclpy_needs_the_guard_of_impossible_transitions() -> None:
         assert not answer.success
 
 
-def test_node_starts_where_rclpy_keeps_its_service_elsewhere() -> None:
-    class Elsewhere(ForecastNode):
-        def _survive_impossible_transitions(self) -> None:
-            service = self._service_change_state
-            del self._service_change_state
-            super()._survive_impossible_transitions()
-            self._service_change_state = service
+def test_node_starts_where_rclpy_keeps_its_service_elsewhere(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(node: Any, state: Callable[[], str]) -> None:
+        service = node._service_change_state
+        del node._service_change_state
+        refuse_impossible_transitions(node, state)
+        node._service_change_state = service
 
-    with node_here(Elsewhere) as node:
+    monkeypatch.setattr(
+        'deltaworld_ros.node.forecast_node.refuse_impossible_transitions', elsewhere)
+    with node_here() as node:
         activate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
         with pytest.raises(RuntimeError):
             node._service_change_state.callback(activate, ChangeState.Response())
