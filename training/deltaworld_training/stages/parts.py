@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.checkpoint_parts import INFERENCE
+from deltaworld_ros.export.checkpoints import read_checkpoint
 from deltaworld_ros.model.networks import build_part
 
 Sizes = dict[str, Any]
@@ -58,8 +59,8 @@ def read_part(path: Path, part: str) -> tuple[Sizes, dict[str, Tensor]]:
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f'{path}: not a readable safetensors file: {error}') from None
     if part == 'backbone' and not sizes:
-        tensors = {name.removeprefix('model.'): value for name, value in tensors.items()}
-        return _dinov3_sizes(path, tensors), tensors
+        released = read_checkpoint(path, part)
+        return INFERENCE[part](released), released.tensors
     if part not in sizes:
         raise UserError(f'{path}: holds no {part}; it holds: {", ".join(sizes) or "no parts"}')
     prefix = f'{part}.'
@@ -100,16 +101,3 @@ def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> Non
 def frozen(module: nn.Module) -> nn.Module:
     """Return the module in evaluation mode and without gradients."""
     return module.eval().requires_grad_(False)
-
-
-def _dinov3_sizes(path: Path, tensors: dict[str, torch.Tensor]) -> Sizes:
-    try:
-        size = tensors['norm.weight'].shape[0]
-        return {
-            'kind': 'dinov3', 'size': size, 'heads': size // 64,
-            'layers': sum(name.endswith('.norm1.weight') for name in tensors),
-            'mlp_size': tensors['layer.0.mlp.up_proj.weight'].shape[0],
-            'registers': tensors['embeddings.register_tokens'].shape[1],
-        }
-    except KeyError as error:
-        raise UserError(f'{path}: not the weights of a backbone: {error} is missing') from None
