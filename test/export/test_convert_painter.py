@@ -109,7 +109,7 @@ def test_the_graph_paints_the_same(
     manifest: Manifest = vit_manifest(networks())
     with torch.no_grad():
         _export_graph(PaintGraph(typed_painter(painter, precision)).eval(), 'paint', manifest,
-                      tmp_path / 'paint.onnx', half_weights=False)
+                      tmp_path / 'paint.onnx', half_weights=False, sizes={})
         expected = PaintGraph(painter.eval())(features).numpy()
     session = onnxruntime.InferenceSession(tmp_path / 'paint.onnx')
     [picture] = session.run(None, {'features': features.numpy()})
