@@ -59,8 +59,11 @@ def find_bundle(name_or_path: str | Path) -> Path:
     """
     try:
         folder = Path(name_or_path).expanduser()
-        if folder.is_dir():
+        if folder.is_dir() and str(name_or_path).strip():   # '' would be the present folder
             return folder
+        if folder.is_file():
+            raise UserError(f'bundle {str(name_or_path)[:200]!r}: is a file; a bundle is the '
+                            'folder of its files')
     except (OSError, RuntimeError):
         pass  # too long for the file system, or the home of nobody
     shipped = shipped_bundles()

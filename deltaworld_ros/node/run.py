@@ -39,6 +39,8 @@ def run_node(
     # A launch repeats the terminal's Ctrl-C; the second one must not break the orderly end that
     # rclpy's own handler starts with the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Otherwise the handler of `end_when_interrupted` would run after rclpy's and end the process.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     node = None
     initialised = False
     try:

@@ -115,7 +115,8 @@ def clip(text: str) -> str:
 def in_one_line(error: Exception) -> str:
     """Return an error of rclpy without the places in its C sources, and what to do about it."""
     text = clip(re.sub(r',? at /\S+:\d+', '', str(error)))
-    if 'log directory' in text:   # in a home that cannot be written
+    # In a home that cannot be written, or where there is none.
+    if 'log directory' in text or 'logging directory' in text:
         text += '; name a folder that can be written: export ROS_LOG_DIR=/tmp/ros_log'
     return text
 

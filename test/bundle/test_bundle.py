@@ -284,3 +284,15 @@ def test_export_cannot_write_a_contradiction(folder: Path) -> None:
         (folder / 'bundle.yaml').read_text())}
     with pytest.raises(UserError, match='depth_maximum'):
         write_manifest(folder, Manifest(**{**values, 'depth_maximum': 0.5}))
+
+
+@pytest.mark.parametrize(('name', 'says'), [
+    ('', "bundle '': neither a folder nor a shipped bundle (street-lite0)"),
+    (' ', "bundle ' ': neither a folder nor a shipped bundle (street-lite0)"),
+    ('bundle.yaml', 'is a file; a bundle is the folder of its files')])
+def test_names_that_are_no_folder(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch,
+                                  name: str, says: str) -> None:
+    monkeypatch.chdir(tiny_bundle)
+    with pytest.raises(UserError) as caught:
+        load_bundle(name)
+    assert says in str(caught.value)

@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The speed governor is interrupted while it starts."""
+"""The programs are interrupted while they start and while they run."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ def test_an_interrupt_of_the_governor_at_start_is_orderly(
     output = process.communicate(timeout=60)[0]
     # Before Python itself has started, a signal ends it as any program.
     assert process.returncode in (0, -number) and 'Traceback' not in output
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_of_the_running_node_ends_it_in_order(number: signal.Signals) -> None:
+    with subprocess.Popen(
+            [sys.executable, '-m', 'deltaworld_ros.node.start'], text=True,
+            stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT)}) as process:
+        assert process.stderr is not None
+        assert any('unconfigured: run' in line for line in process.stderr)
+        process.send_signal(number)
+        rest = process.stderr.read()
+        assert process.wait(60) == 0
+    assert 'while it loaded' not in rest and 'Traceback' not in rest

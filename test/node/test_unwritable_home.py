@@ -27,3 +27,12 @@ def test_home_that_cannot_be_written_is_one_line(command: list[str], tmp_path: P
     [line] = [line for line in done.stderr.splitlines() if 'log directory' in line]
     assert 'export ROS_LOG_DIR=' in line
     assert 'Traceback' not in done.stderr and 'RCLError' not in done.stderr
+
+
+def test_no_home_at_all_is_told_with_the_remedy() -> None:
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ('ROS_LOG_DIR', 'ROS_HOME', 'HOME')}
+    done = subprocess.run([sys.executable, '-m', 'deltaworld_ros.node.forecast_node'], timeout=120,
+                          capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith('export ROS_LOG_DIR=/tmp/ros_log')
