@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deltaworld_ros.bundle.arrays import read_arrays
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.errors import UserError
-from deltaworld_ros.export.graph_weights import SIZES, WEIGHTS
+from deltaworld_ros.export.graph_weights import FOLDED, SIZES, WEIGHTS
 from deltaworld_ros.export.graphs import graph_modules
 from deltaworld_ros.export.precision import typed_networks
 from deltaworld_ros.export.write_bundle import HALF, golden_arrays
@@ -39,7 +39,7 @@ def graph_networks(bundle: Bundle) -> Networks:
     for name in GRAPHS:
         model = onnx.load(bundle.file(f'{name}.onnx'))
         notes = {prop.key: prop.value for prop in model.metadata_props}
-        if not {WEIGHTS, SIZES} <= notes.keys():
+        if not {WEIGHTS, FOLDED, SIZES} <= notes.keys():
             raise UserError(f'{bundle.path}: its graphs do not name their weights, as those of '
                             'bundles before version 0.2; give --networks')
         sizes |= json.loads(notes[SIZES])
@@ -48,6 +48,8 @@ def graph_networks(bundle: Bundle) -> Networks:
         for weight, (constant, transposed) in json.loads(notes[WEIGHTS]).items():
             values = constants[constant].T if transposed else constants[constant]
             state[weight] = torch.from_numpy(values.copy()).float()
+        state |= {weight: torch.tensor(values) for weight, values in json.loads(
+            notes[FOLDED]).items()}
     networks = build_networks(sizes)
     folded = typed_networks(networks, 'fp32')
     for part, module in folded.parts().items():

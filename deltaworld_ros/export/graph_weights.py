@@ -20,6 +20,8 @@ from deltaworld_ros.model.registry import PARTS
 
 # Keys of the graph's metadata.
 WEIGHTS, SIZES = 'weights', 'sizes'
+# A gain that the exporter computed with is no constant any more: up to so many values are noted.
+FOLDED, MAX_FOLDED = 'folded_weights', 16
 
 
 def name_weights(model: onnx.ModelProto, module: nn.Module, sizes: dict[str, Any]) -> None:
@@ -27,10 +29,12 @@ def name_weights(model: onnx.ModelProto, module: nn.Module, sizes: dict[str, Any
     Write into a graph's metadata the sizes of its parts, and the constant of each weight.
 
     module: what was exported; its weights are found by their values, as they are or transposed.
+    The values of small ones that are not found are written themselves.
     """
     constants = {_digest(numpy_helper.to_array(tensor)): tensor.name
                  for tensor in model.graph.initializer}
-    found = {}
+    found: dict[str, list[str | bool]] = {}
+    folded = {}
     for name, value in module.state_dict().items():
         values = value.float().numpy()
         for transposed in (False, True):
@@ -38,10 +42,13 @@ def name_weights(model: onnx.ModelProto, module: nn.Module, sizes: dict[str, Any
             if constant is not None:
                 found[name] = [constant, transposed]
                 break
+        else:
+            if values.size <= MAX_FOLDED:
+                folded[name] = values.tolist()
     parts = {part: sizes[part] for part in PARTS if hasattr(module, part)}
     onnx.helper.set_model_props(model, {
         **{prop.key: prop.value for prop in model.metadata_props},
-        WEIGHTS: json.dumps(found), SIZES: json.dumps(parts)})
+        WEIGHTS: json.dumps(found), FOLDED: json.dumps(folded), SIZES: json.dumps(parts)})
 
 
 def _digest(values: np.ndarray) -> tuple[tuple[int, ...], bytes]:

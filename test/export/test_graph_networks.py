@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks come back out of a bundle's graphs."""
 
+import json
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,7 @@ from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import write_manifest
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.graph_networks import graph_networks
-from deltaworld_ros.export.graph_weights import WEIGHTS
+from deltaworld_ros.export.graph_weights import FOLDED, SIZES, WEIGHTS, name_weights
 from deltaworld_ros.model.networks import Networks
 
 COMPACT = {
@@ -73,6 +74,28 @@ def test_other_kinds_come_back_too(tmp_path: Path) -> None:
     assert found.sizes['tokenizer'] == COMPACT
     assert torch.allclose(
         found.tokenizer.delta_code.basis, networks.tokenizer.delta_code.basis, atol=1e-3)
+
+
+def test_gains_that_the_exporter_folds_are_noted() -> None:
+    """Their values are in no constant: the graph holds what was computed with them."""
+    class Scaled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokenizer = torch.nn.Linear(4, 300)
+            self.tokenizer.gain = torch.nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.tokenizer(x) * self.tokenizer.gain.exp()
+
+    module = Scaled().eval()
+    program = torch.onnx.export(module, (torch.ones(1, 4),), dynamo=True, verbose=False)
+    assert program is not None
+    model = program.model_proto
+    name_weights(model, module, {'tokenizer': {'kind': 'scaled'}})
+    notes = {note.key: json.loads(note.value) for note in model.metadata_props}
+    assert set(notes[WEIGHTS]) == {'tokenizer.weight', 'tokenizer.bias'}
+    assert notes[FOLDED] == {'tokenizer.gain': 0.5}
+    assert notes[SIZES] == {'tokenizer': {'kind': 'scaled'}}
 
 
 @pytest.mark.parametrize('names', ['none', 'one lacks'])
