@@ -73,14 +73,23 @@ def check_writable(path: Path) -> None:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Make a folder for new files; raise `UserError` where it cannot be, or holds something."""
+    """
+    Raise `UserError` where new files cannot be written to a folder, or it holds some already.
+
+    A folder that is not there is not made.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UserError(f'{folder}: is not empty; name a new folder')
+        check_writable(folder / 'file')
     except OSError as error:
         raise UserError(f'{folder}: cannot be written: {error.strerror or error}') from None
-    check_writable(folder / 'file')
+    finally:
+        for one in missing:
+            with contextlib.suppress(OSError):
+                one.rmdir()
 
 
 def _target_and_aside(path: Path) -> tuple[Path, Path]:

@@ -121,6 +121,7 @@ def write_converted(
                         f'holds at most {MAX_GRAPH_PARAMETERS}')
     check_new_folder(folder)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         save_networks(converted.networks, folder / NETWORKS_NAME)
         for name, head in converted.heads.items():
             _save_head(folder / head_file(name), head)

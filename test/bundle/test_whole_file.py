@@ -83,8 +83,11 @@ def test_check_leaves_what_is_there(tmp_path: Path) -> None:
 
 
 def test_new_folder(tmp_path: Path) -> None:
-    check_new_folder(tmp_path / 'new')
-    assert list((tmp_path / 'new').iterdir()) == []
+    check_new_folder(tmp_path / 'new' / 'er')
+    assert not (tmp_path / 'new').exists()
+    (tmp_path / 'empty').mkdir()
+    check_new_folder(tmp_path / 'empty')
+    assert list((tmp_path / 'empty').iterdir()) == []
     with pytest.raises(UserError, match='is not empty; name a new folder'):
         check_new_folder(tmp_path)
     (tmp_path / 'file').write_text('')
