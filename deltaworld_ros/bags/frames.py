@@ -16,6 +16,7 @@ import numpy as np
 from deltaworld_ros.bags.maps import decode_depth, decode_labels
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE, BagReader, stamp_of
 from deltaworld_ros.bags.storage import Message, Topic
+from deltaworld_ros.bags.topic_names import video_hint
 from deltaworld_ros.camera.bit_depth import BitDepth
 from deltaworld_ros.camera.image_decoding import decode_image
 from deltaworld_ros.camera.intrinsics import Camera, read_camera
@@ -237,7 +238,8 @@ class BagFrames:
         if not colour:
             lost = f'; {self.losses}' if self.losses else ''
             raise UserError(
-                f'{self.path}: no colour images; its topics are {self._every_topic()}{lost}')
+                f'{self.path}: no colour images; its topics are {self._every_topic()}'
+                f'{video_hint(self._reader.topics)}{lost}')
         raise UserError(
             f'{self.path}: several cameras, choose one with --image: {", ".join(sorted(colour))}')
 

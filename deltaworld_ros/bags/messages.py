@@ -16,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED, IMAGE, BagReader, stamp_of
 from deltaworld_ros.bags.storage import Topic
+from deltaworld_ros.bags.topic_names import video_hint
 from deltaworld_ros.errors import UserError
 
 _TYPES = (IMAGE, COMPRESSED, CAMERA_INFO)
@@ -54,8 +55,16 @@ class CameraMessages:
         self.count = sum(used.msgcount for used in self._used)
         if not self.count:
             lost = f'; {self._reader.losses}' if self._reader.losses else ''
+            hint = video_hint(self._reader.topics)
             self._reader.close()
-            raise UserError(f'{path}: no images and no camera_info to replay{lost}')
+            raise UserError(f'{path}: no images and no camera_info to replay{hint}{lost}')
+
+    @property
+    def note(self) -> str:
+        """Return in one line that there are no images, or '' where there are some."""
+        if set(self.topics.values()) - {CAMERA_INFO}:
+            return ''
+        return f'there are no images, only camera_info{video_hint(self._reader.topics)}'
 
     @property
     def losses(self) -> str:

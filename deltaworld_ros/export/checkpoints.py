@@ -96,10 +96,12 @@ def _released_name(name: str) -> str:
 
 def _weights_file(path: Path) -> Path:
     if path.is_dir():
-        for name in WEIGHT_FILES:
-            if (path / name).is_file():
-                return path / name
-        raise UserError(f'{path}: the folder holds none of {", ".join(WEIGHT_FILES)}')
+        name = next((name for name in WEIGHT_FILES if (path / name).is_file()), None)
+        if name is None:
+            shards = any(path.glob('pytorch_model-*.bin'))
+            raise UserError(f'{path}: the folder holds none of {", ".join(WEIGHT_FILES)}' + (
+                '; shards are read of safetensors alone: take those' if shards else ''))
+        path /= name
     if not path.is_file():
         raise UserError(f'{path}: no such file')
     try:
@@ -169,7 +171,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         blocked = re.search(r'GLOBAL (\S+)', str(error))
         reason = f'refers to {blocked[1][:100]}' if blocked else 'is no plain pickle'
-        raise UserError(f'{path}: {reason}; only tensors are read, code never is') from None
+        raise UserError(f'{path}: {reason}; only tensors are read, code never is: '
+                        'save the state_dict alone') from None
     # A crafted pickle can raise anything from the reader.
     except Exception as error:
         raise UserError(f'{path}: cannot be read: {_one_line(error)}') from None

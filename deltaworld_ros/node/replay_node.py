@@ -184,6 +184,8 @@ def replay(path: str | Path, options: ReplayOptions,
         raise UserError(f'rate {options.rate:g} must be greater than 0')
     with CameraMessages(path, options.image) as bag:
         _check_renaming(bag, options)
+        if bag.note:
+            print(f'deltaworld: {path}: {bag.note}', file=sys.stderr)
         try:
             rclpy.init(args=[])
         except RuntimeError as error:   # rclpy's RCLError is one

@@ -11,6 +11,7 @@ import shutil
 import struct
 import sys
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,18 @@ def test_what_stands_in_for_weights_is_named(
         tmp_path: Path, content: bytes, says: str, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert says in refusal(tmp_path / name)
+    if name == 'model.safetensors':   # which is found in a folder
+        assert says in refusal(tmp_path)
+
+
+def test_shards_of_torch_have_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / 'pytorch_model-00001-of-00002.bin').write_bytes(b'')
+    assert 'shards are read of safetensors alone: take those' in refusal(tmp_path)
+
+
+def test_what_holds_more_than_tensors_has_a_remedy(tmp_path: Path) -> None:
+    torch.save({'state_dict': head_state(), 'best': Fraction(3)}, tmp_path / 'head.ckpt')
+    assert refusal(tmp_path / 'head.ckpt').endswith('code never is: save the state_dict alone')
 
 
 def test_files_of_torch_hub_have_a_remedy(tmp_path: Path) -> None:
