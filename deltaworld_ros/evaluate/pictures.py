@@ -77,11 +77,13 @@ def color_errors(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return picture
 
 
-def write_animation(path: Path, frames: Sequence[np.ndarray], seconds_per_frame: float) -> None:
-    """Write RGB pictures of one size as an endless animated WebP."""
+def write_animation(path: Path, frames: Sequence[np.ndarray], seconds_per_frame: float,
+                    small: bool = False) -> None:
+    """Write RGB pictures of one size as an endless animated WebP; `small` at a third of bytes."""
     images = [Image.fromarray(frame) for frame in frames]
-    images[0].save(path, save_all=True, append_images=images[1:], loop=0, quality=70, method=2,
-                   duration=round(1000 * seconds_per_frame))
+    quality, method = (22, 6) if small else (70, 2)
+    images[0].save(path, save_all=True, append_images=images[1:], loop=0, quality=quality,
+                   method=method, duration=round(1000 * seconds_per_frame))
 
 
 def side_by_side(panels: Sequence[tuple[str, np.ndarray]], width: int, height: int) -> np.ndarray:

@@ -44,6 +44,45 @@ def test_topics_are_those_of_the_node() -> None:
         assert name in names if name else lead in whole, topic
 
 
+def unknown(given: dict[str, Any], known: list[str], nested: tuple[str, ...] = ()) -> set[str]:
+    """Return names that a consumer does not declare, besides `nested`, which are mappings."""
+    assert all(isinstance(given[name], dict) for name in nested)
+    return set(given) - set(known) - set(nested)
+
+
+def test_the_consumers_have_all_these_parameters() -> None:
+    """Nav2 ignores a parameter that it does not declare, without a word."""
+    known = read(ROOT / 'test' / 'data' / 'nav2_parameters.yaml')
+
+    monitor = read(CONFIG / 'collision_monitor.yaml')['collision_monitor']['ros__parameters']
+    table = known['collision_monitor']
+    polygons, sources = monitor['polygons'], monitor['observation_sources']
+    wrong = unknown(monitor, table['node'], (*polygons, *sources))
+    wrong |= {one for name in polygons for one in unknown(monitor[name], table['polygon'])}
+    wrong |= {one for name in sources for one in unknown(monitor[name], table['pointcloud'])}
+
+    costmap = read(CONFIG / 'costmap.yaml')['local_costmap']['local_costmap']['ros__parameters']
+    table, layer = known['costmap'], costmap['obstacle_layer']
+    sources = layer['observation_sources'].split()
+    wrong |= unknown(costmap, table['node'], tuple(costmap['plugins']))
+    wrong |= unknown(layer, table['obstacle_layer'], tuple(sources))
+    wrong |= {one for name in sources for one in unknown(layer[name], table['obstacle_source'])}
+    wrong |= unknown(costmap['inflation_layer'], table['inflation_layer'])
+
+    costmap = read(CONFIG / 'semantic_layer.yaml')[
+        'local_costmap']['local_costmap']['ros__parameters']
+    table, layer = known['semantic_layer'], costmap['semantic_segmentation_layer']
+    sources = layer['observation_sources'].split()
+    wrong |= unknown(costmap, known['costmap']['node'], tuple(costmap['plugins']))
+    wrong |= unknown(layer, table['layer'], tuple(sources))
+    for name in sources:
+        types = layer[name]['class_types']
+        wrong |= unknown(layer[name], table['source'], tuple(types))
+        wrong |= {one for kind in types for one in unknown(
+            layer[name][kind], table['class_type'])}
+    assert not wrong
+
+
 def test_every_class_of_the_shipped_bundle_has_a_cost() -> None:
     layer = read(CONFIG / 'semantic_layer.yaml')['local_costmap']['local_costmap'][
         'ros__parameters']['semantic_segmentation_layer']['forecast']

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.planning.governor import Scene
+from deltaworld_ros.planning.obstacles import Obstacles
+from deltaworld_training.closed_loop.animation import animate, chosen_worlds, from_above
 from deltaworld_training.closed_loop.ego import EGO, drive, planned_speed
 from deltaworld_training.closed_loop.episode import Record
 from deltaworld_training.closed_loop.information import KINDS, TRUTH, mount, twist
 from deltaworld_training.closed_loop.measures import MAX_SECONDS, contact
 from deltaworld_training.closed_loop.report import tables
-from deltaworld_training.closed_loop.run import run_closed_loop
+from deltaworld_training.closed_loop.run import Driver, run_closed_loop
 from deltaworld_training.closed_loop.scenarios import (
     BRAKING,
     CALM,
@@ -152,11 +156,43 @@ def test_a_run_goes_on_where_it_ended(tmp_path: Path, tiny_bundle: Path) -> None
     assert len(first) == 1 and first[0].kind == TRUTH
     (tmp_path / 'episodes.jsonl').write_text(lines + '{"seed": 60003, "rec')
     assert run_closed_loop('street-lite0', tmp_path, 1, SEED, [TRUTH]) == first
+    # What one process did is what several do, and what follows half a line is kept.
+    two = run_closed_loop('street-lite0', tmp_path, 2, SEED, [TRUTH], jobs=2)
+    assert two[:1] == first and two[1].seed > first[0].seed
+    before = (tmp_path / 'episodes.jsonl').read_text()
+    assert run_closed_loop('street-lite0', tmp_path, 2, SEED, [TRUTH], jobs=1) == two
+    assert (tmp_path / 'episodes.jsonl').read_text() == before
     with pytest.raises(UserError, match='classes'):
         run_closed_loop(str(tiny_bundle), tmp_path, 1, SEED, [TRUTH])
     (tmp_path / 'bundle.json').write_text('{}')
     with pytest.raises(UserError, match='another bundle'):
         run_closed_loop('street-lite0', tmp_path, 1, SEED, [TRUTH])
+
+
+def test_an_episode_is_shown(tmp_path: Path, world: StreetWorld) -> None:
+    driver, path = Driver('street-lite0'), tmp_path / 'episode.webp'
+    records = driver.drive(SEED, [TRUTH])
+    animate(driver, SEED, path, [TRUTH])
+    assert driver.drive(SEED, [TRUTH]) == records   # who watches changes nothing
+    with Image.open(path) as film:
+        assert film.n_frames >= 10
+    assert path.stat().st_size < 60_000
+
+
+def test_the_view_from_above(world: StreetWorld) -> None:
+    """The ego drives upwards; what the governor knows is where it says."""
+    nothing = from_above(world, None)
+    place = np.array([[20.0, 3.0, 0.3]], np.float32)   # ahead, left
+    one = np.ones(1)
+    scene = Scene(0.0, (0.0,), one.astype(np.float32), Obstacles(
+        place, one.astype(np.uint8), one > 0, one.astype(np.float32), 0 * one.astype(np.float32),
+        -one.astype(np.int16)))
+    rows, columns = np.nonzero((from_above(world, scene) != nothing).any(-1))
+    height, width = nothing.shape[:2]
+    assert rows.mean() < height / 2 and columns.mean() < width / 2 - 10
+    assert chosen_worlds([Record(seed, 'present', name, False, 0.0, None, 9.0, False, 0.0, 9.0)
+                          for seed, name in ((3, CALM), (4, CALM), (5, CUT_IN))]) == {
+        CALM: 3, CUT_IN: 5}
 
 
 def test_the_table_counts_pairs_and_false_stops() -> None:

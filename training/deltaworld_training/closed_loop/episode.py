@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from deltaworld_training.closed_loop.information import CAUTIOUS, Observer
 from deltaworld_training.closed_loop.measures import MAX_SECONDS, contact
 from deltaworld_training.closed_loop.scenarios import CALM, Scenario, trigger
 from deltaworld_training.data.photometric import apply_look, sample_look
-from deltaworld_training.street.renderer import Renderer
+from deltaworld_training.street.renderer import Frame, Renderer
 from deltaworld_training.street.world import State, StreetWorld
 
 PERIOD = 0.2     # s between decisions
@@ -31,6 +32,11 @@ RULES = Rules(
     trust=Trust(release=True, lead_deceleration=6.5))
 # The governor's default: a forecast adds to the caution that the present asks for.
 CAUTIOUS_RULES = dataclasses.replace(RULES, trust=Trust())
+
+
+# Called at each decision with the world, what the camera shows, what the governor knows of it, the
+# speed that it lets through (m/s), and whether the ego has hit somebody.
+Watch = Callable[[StreetWorld, Frame, Scene | None, float, bool], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Record:
 
 
 def run_episode(world: StreetWorld, beginning: State, scenario: Scenario, observer: Observer,
-                renderer: Renderer, kind: str) -> Record:
+                renderer: Renderer, kind: str, watch: Watch | None = None) -> Record:
     """Play a world from its beginning, with the observer's kind of information."""
     world.restore(beginning)
     generator = np.random.default_rng((world.seed, 3))
@@ -69,15 +75,19 @@ def run_episode(world: StreetWorld, beginning: State, scenario: Scenario, observ
     for decision in range(round(LENGTH / PERIOD)):
         time = decision * PERIOD
         frame = renderer.render(world)
-        scene = observer.observe(world, frame, apply_look(frame.rgb, look, generator))
+        decides = time >= CONTEXT - 1e-6
+        scene = observer.observe(
+            world, frame, apply_look(frame.rgb, look, generator), wanted=decides)
         speed = initial
-        if time >= CONTEXT - 1e-6:
+        if decides:
             planned = planned_speed(world)
             speed = governor.limit(
                 world.time, planned, planned * curvature(world), _dynamic(scene)).speed
             shares.append(speed / planned if planned > 0.1 else 1.0)
             if onset is None and time >= scenario.time and shares[-1] < 0.9:
                 onset = time - scenario.time
+        if watch is not None:
+            watch(world, frame, _dynamic(scene), speed, False)
         for _ in range(round(PERIOD / 0.1)):
             if pending and world.time - start >= scenario.time - 1e-6:
                 trigger(world, scenario)
@@ -88,6 +98,8 @@ def run_episode(world: StreetWorld, beginning: State, scenario: Scenario, observ
             if impact is None and found.impact_speed is not None:
                 impact = found.impact_speed
         if impact is not None:
+            if watch is not None:
+                watch(world, renderer.render(world), None, speed, True)
             break
     ratios = np.array(shares)
     return Record(

@@ -47,13 +47,18 @@ class Observer:
         self._before: tuple[float, np.ndarray] | None = None
         self._size = (manifest.map_width, manifest.map_height)
 
-    def observe(self, world: StreetWorld, frame: Frame, rgb: np.ndarray) -> Scene | None:
-        """Take in a frame and what the camera made of it; None while the context fills."""
+    def observe(self, world: StreetWorld, frame: Frame, rgb: np.ndarray, *,
+                wanted: bool = True) -> Scene | None:
+        """
+        Take in a frame and what the camera made of it; return what this kind knows.
+
+        None where it is not `wanted`, and while the context fills.
+        """
         previous, self._before = self._before, (world.time, rgb)
         if self._kind != TRUTH:
             self._forecaster.observe(rgb, round((world.time + 100) * 1e9))
         whole = self._forecaster.ready or self._kind not in (FUSED, *_EACH_FUTURE)
-        if previous is None or not whole:
+        if previous is None or not whole or not wanted:
             return None
         forecast = self._forecast(world, frame, rgb, previous)
         cameras = lead_cameras(mount(world), twist(world), forecast.leads)

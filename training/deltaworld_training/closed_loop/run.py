@@ -6,18 +6,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
-from deltaworld_ros.bundle import load_bundle
+from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_training.closed_loop.ego import EGO
-from deltaworld_training.closed_loop.episode import Record, run_episode
+from deltaworld_training.closed_loop.episode import Record, Watch, run_episode
 from deltaworld_training.closed_loop.information import KINDS, Observer
 from deltaworld_training.closed_loop.scenarios import prepare
 from deltaworld_training.street.renderer import Renderer
@@ -29,50 +34,100 @@ _MIN_SPEED = 5.0   # m/s; worlds in which the ego waits are passed over
 
 
 def run_closed_loop(bundle_name: str, folder: Path, episodes: int, first_seed: int = FIRST_SEED,
-                    kinds: Sequence[str] = KINDS) -> list[Record]:
+                    kinds: Sequence[str] = KINDS, jobs: int = 0) -> list[Record]:
     """
     Run worlds from `first_seed` on until `episodes` of them were driven with every kind.
 
-    Every world is a line in `folder`/episodes.jsonl, so that a run that was stopped goes on. A
-    folder belongs to one bundle; raise `UserError` for another, and for one of other classes.
+    Every world is a line in `folder`/episodes.jsonl, so that a run that was stopped goes on. The
+    worlds and what comes of them do not depend on `jobs`, the number of processes (0: one a core).
+    A folder belongs to one bundle; raise `UserError` for another, and for one of other classes.
     """
-    bundle = load_bundle(bundle_name)
-    names = [entry.name for entry in bundle.manifest.classes]
-    if names != [entry.name for entry in STREET]:
-        raise UserError(f'{bundle.path}: has the classes {", ".join(names)[:200]}; the street '
-                        "world's are needed, as in street-lite0")
+    bundle = street_bundle(bundle_name)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / 'episodes.jsonl'
     _check_bundle(folder / 'bundle.json', bundle.manifest.files)
     done = _read(path)
-    manifest = bundle.manifest
-    engine = load_engine(bundle, single_leads=True)   # some drives need the present alone
-    renderer = Renderer(manifest.image_width, manifest.image_height)
-    seed = first_seed
     records: list[Record] = []
     with Progress() as progress:
         task = progress.add_task('worlds', total=episodes)
-        while len(records) < episodes * len(kinds):
+        worlds = _worlds(
+            bundle_name, kinds, first_seed, done, jobs or len(os.sched_getaffinity(0)))
+        for seed, found in worlds:
             if seed not in done:
-                done[seed] = _drive(seed, kinds, lambda kind: Observer(
-                    kind, engine, manifest, renderer), renderer)
-                _append(path, seed, done[seed])
-            records += done[seed]
+                _append(path, seed, found)
+            records += found
             progress.update(task, completed=len(records) // len(kinds))
-            seed += 1
+            if len(records) >= episodes * len(kinds):
+                worlds.close()
+                break
     return records
 
 
-def _drive(seed: int, kinds: Sequence[str], observer: Callable[[str], Observer],
-           renderer: Renderer) -> list[Record]:
-    """Return the records of a world, none where the ego waits."""
-    world = StreetWorld(seed)
-    if world.vehicles.v[EGO] < _MIN_SPEED:
-        return []
-    scenario = prepare(world, np.random.default_rng((seed, 4)))
-    beginning = world.snapshot()
-    return [run_episode(world, beginning, scenario, observer(kind), renderer, kind)
-            for kind in kinds]
+def street_bundle(name: str) -> Bundle:
+    """Return a bundle of the street world's classes; raise `UserError` for one of others."""
+    bundle = load_bundle(name)
+    names = [entry.name for entry in bundle.manifest.classes]
+    if names != [entry.name for entry in STREET]:
+        raise UserError(f'{bundle.path}: has the classes {", ".join(names)[:200]}; the street '
+                        "world's are needed, as in street-lite0")
+    return bundle
+
+
+class Driver:
+    """Drives worlds in one process, which has one OpenGL context."""
+
+    def __init__(self, bundle_name: str) -> None:
+        bundle = street_bundle(bundle_name)
+        self._manifest = manifest = bundle.manifest
+        # Some drives need the present alone. Processes use the cores, not threads.
+        self._engine = load_engine(bundle, threads=1, single_leads=True)
+        self._renderer = Renderer(manifest.image_width, manifest.image_height)
+
+    def drive(self, seed: int, kinds: Sequence[str],
+              watch: Callable[[str], Watch] | None = None) -> list[Record]:
+        """Return the records of a world, none where the ego waits; `watch` is asked for a kind."""
+        world = StreetWorld(seed)
+        if world.vehicles.v[EGO] < _MIN_SPEED:
+            return []
+        scenario = prepare(world, np.random.default_rng((seed, 4)))
+        beginning = world.snapshot()
+        return [run_episode(
+            world, beginning, scenario,
+            Observer(kind, self._engine, self._manifest, self._renderer), self._renderer, kind,
+            watch(kind) if watch else None) for kind in kinds]
+
+
+def _worlds(bundle_name: str, kinds: Sequence[str], first_seed: int,
+            done: dict[int, list[Record]], jobs: int) -> Iterator[tuple[int, list[Record]]]:
+    """Yield seeds in order and their records; those that are not done are driven."""
+    seeds = count(first_seed)
+    executor: ProcessPoolExecutor | None = None
+    ahead: deque[tuple[int, list[Record] | Future[list[Record]]]] = deque()
+    try:
+        while True:
+            # A few worlds ahead, so that a long one holds up nobody.
+            while len(ahead) < 2 * jobs:
+                seed = next(seeds)
+                if seed in done:
+                    ahead.append((seed, done[seed]))
+                    continue
+                executor = executor or ProcessPoolExecutor(
+                    jobs, multiprocessing.get_context('spawn'), _start, (bundle_name,))
+                ahead.append((seed, executor.submit(_drive, seed, tuple(kinds))))
+            seed, found = ahead.popleft()
+            yield seed, found.result() if isinstance(found, Future) else found
+    finally:
+        if executor is not None:
+            executor.shutdown(cancel_futures=True)
+
+
+def _start(bundle_name: str) -> None:
+    global _driver
+    _driver = Driver(bundle_name)
+
+
+def _drive(seed: int, kinds: Sequence[str]) -> list[Record]:
+    return _driver.drive(seed, kinds)
 
 
 def _check_bundle(path: Path, files: dict[str, str]) -> None:
@@ -97,5 +152,8 @@ def _read(path: Path) -> dict[int, list[Record]]:
 
 def _append(path: Path, seed: int, records: Sequence[Record]) -> None:
     row = {'seed': seed, 'records': [dataclasses.asdict(one) for one in records]}
-    with path.open('a') as file:
-        file.write(json.dumps(row) + '\n')
+    with path.open('a+') as file:
+        # The last line of a run that was killed may be half a line.
+        file.seek(max(0, file.tell() - 1))
+        half = file.read() not in ('', '\n')
+        file.write('\n' * half + json.dumps(row) + '\n')

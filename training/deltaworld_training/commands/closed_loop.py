@@ -16,6 +16,9 @@ def closed_loop(
         help='Where episodes are kept; a run that was stopped goes on.')] = Path(
             'runs/closed_loop'),
     seed: Annotated[int, typer.Option(min=0, help='First seed of the test worlds.')] = 50_000,
+    jobs: Annotated[int, typer.Option(min=0, help='Processes; 0: one for each core.')] = 0,
+    animations: Annotated[Path | None, typer.Option(
+        help='Write an animation of the first world of each scenario into this folder.')] = None,
     markdown: Annotated[Path | None, typer.Option(help='Write the tables here.')] = None,
 ) -> None:
     """
@@ -24,8 +27,17 @@ def closed_loop(
     Example: deltaworld train closed-loop --worlds 500 --markdown closed_loop.md
     """
     from deltaworld_training.closed_loop.report import tables
-    from deltaworld_training.closed_loop.run import run_closed_loop
-    text = tables(run_closed_loop(bundle, folder, worlds, seed))
+    from deltaworld_training.closed_loop.run import Driver, run_closed_loop
+    records = run_closed_loop(bundle, folder, worlds, seed, jobs=jobs)
+    text = tables(records)
     if markdown:
         markdown.write_text(text, encoding='utf-8')
     typer.echo(text)
+    if animations:
+        from deltaworld_training.closed_loop.animation import animate, chosen_worlds
+        driver = Driver(bundle)
+        animations.mkdir(parents=True, exist_ok=True)
+        for scenario, chosen in chosen_worlds(records).items():
+            path = animations / f'{scenario.replace(" ", "_").replace("-", "_")}.webp'
+            animate(driver, chosen, path)
+            typer.echo(f'{path}: world {chosen}, {path.stat().st_size / 1000:.0f} kB')
