@@ -151,7 +151,7 @@ def test_the_camera_on_the_ego(world: StreetWorld) -> None:
 
 
 def test_a_run_goes_on_where_it_ended(tmp_path: Path, tiny_bundle: Path) -> None:
-    first = run_closed_loop('street-lite0', tmp_path, 1, SEED, [TRUTH])
+    first = run_closed_loop('street-lite0', tmp_path, 1, SEED, [TRUTH], jobs=1)
     lines = (tmp_path / 'episodes.jsonl').read_text()
     assert len(first) == 1 and first[0].kind == TRUTH
     (tmp_path / 'episodes.jsonl').write_text(lines + '{"seed": 60003, "rec')

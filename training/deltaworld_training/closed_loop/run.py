@@ -101,24 +101,29 @@ def _worlds(bundle_name: str, kinds: Sequence[str], first_seed: int,
             done: dict[int, list[Record]], jobs: int) -> Iterator[tuple[int, list[Record]]]:
     """Yield seeds in order and their records; those that are not done are driven."""
     seeds = count(first_seed)
-    executor: ProcessPoolExecutor | None = None
+    if jobs == 1:
+        driver: Driver | None = None
+        for seed in seeds:
+            if seed in done:
+                yield seed, done[seed]
+                continue
+            driver = driver or Driver(bundle_name)
+            yield seed, driver.drive(seed, kinds)
+    # 'spawn': a GL context belongs to one process. No process starts before a world is driven.
     ahead: deque[tuple[int, list[Record] | Future[list[Record]]]] = deque()
+    executor = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context('spawn'), _start, (bundle_name,))
     try:
         while True:
             # A few worlds ahead, so that a long one holds up nobody.
             while len(ahead) < 2 * jobs:
                 seed = next(seeds)
-                if seed in done:
-                    ahead.append((seed, done[seed]))
-                    continue
-                executor = executor or ProcessPoolExecutor(
-                    jobs, multiprocessing.get_context('spawn'), _start, (bundle_name,))
-                ahead.append((seed, executor.submit(_drive, seed, tuple(kinds))))
+                ahead.append((seed, done[seed] if seed in done else executor.submit(
+                    _drive, seed, tuple(kinds))))
             seed, found = ahead.popleft()
             yield seed, found.result() if isinstance(found, Future) else found
     finally:
-        if executor is not None:
-            executor.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 def _start(bundle_name: str) -> None:
