@@ -9,7 +9,7 @@ import json
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -98,7 +98,8 @@ class Driver:
 
 
 def _worlds(bundle_name: str, kinds: Sequence[str], first_seed: int,
-            done: dict[int, list[Record]], jobs: int) -> Iterator[tuple[int, list[Record]]]:
+            done: dict[int, list[Record]], jobs: int,
+            ) -> Generator[tuple[int, list[Record]], None, None]:
     """Yield seeds in order and their records; those that are not done are driven."""
     seeds = count(first_seed)
     if jobs == 1:
@@ -124,6 +125,9 @@ def _worlds(bundle_name: str, kinds: Sequence[str], first_seed: int,
             yield seed, found.result() if isinstance(found, Future) else found
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+_driver: Driver  # of a worker process
 
 
 def _start(bundle_name: str) -> None:
