@@ -26,9 +26,9 @@ from torch import Tensor
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.evaluate.demo import SAMPLE_BAG
-from deltaworld_ros.forecast.rotary import time_tables
 from deltaworld_ros.forecast.selection import select_futures
 from deltaworld_ros.model.networks import Networks
 from deltaworld_training.runs.bundle_weights import bundle_networks

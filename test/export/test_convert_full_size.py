@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from support.released_files import random_tensors
 from torch import Tensor
 
-from deltaworld_ros.bundle.rotary import time_tables
+from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.export.convert import read_networks
 from deltaworld_ros.export.converted_bundle import converted_manifest
 from deltaworld_ros.export.graphs import graph_modules
