@@ -19,7 +19,8 @@ from deltaworld_ros.engine import Engine
 from deltaworld_ros.evaluate.bag_scores import BagScores
 from deltaworld_ros.evaluate.baselines import load_baselines
 from deltaworld_ros.evaluate.bound_coverage import BoundCoverage
-from deltaworld_ros.evaluate.columns import COLUMNS, ColumnMaker
+from deltaworld_ros.evaluate.column_names import COLUMNS
+from deltaworld_ros.evaluate.columns import ColumnMaker
 from deltaworld_ros.evaluate.drive import Drive, Made, Options, Seen
 from deltaworld_ros.evaluate.forecast_bag import ForecastBag
 from deltaworld_ros.evaluate.matching import Matched

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.evaluate.column_names import COLUMN_TITLES
 from deltaworld_ros.evaluate.matching import FutureMatcher, Matched
 from deltaworld_ros.evaluate.moments import Moment
 from deltaworld_ros.evaluate.scorers.depth import absrel
@@ -23,16 +24,12 @@ from deltaworld_ros.evaluate.scorers.segmentation import (
 from deltaworld_ros.evaluate.summary import percentiles, strict_json
 from deltaworld_ros.forecast.differences import depth_sums
 
-TITLES = {
-    'fused': 'published forecast (fused)',
-    'best_of_k': 'best of the K futures *',
-    'copy_last': 'copy-last',
-}
 WAYS = {
     'fused': 'the published forecast: the weighted futures combined',
     'best_of_k': 'the best of the K published futures (known only afterwards)',
     'copy_last': 'nothing changes: the maps of the present frame',
 }
+TITLES = {way: COLUMN_TITLES[way] for way in WAYS}
 _FUSED = ('segmentation', 'depth', 'confidence')
 _FUTURES = ('futures/segmentation', 'futures/depth')
 # Any distance counts: the node publishes NaN where it knows none.

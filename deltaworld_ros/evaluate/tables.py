@@ -11,7 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from deltaworld_ros.evaluate.columns import COLUMN_MEANINGS, COLUMN_TITLES
+from deltaworld_ros.evaluate.column_names import COLUMN_MEANINGS, COLUMN_TITLES
 
 STAR_MEANING = '* chooses or sees with the future at hand, so no robot can have it'
 

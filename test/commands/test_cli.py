@@ -20,7 +20,7 @@ from support.tiny_bundle import fading_frames, write_tiny_bundle
 
 from deltaworld_ros import __version__, cli
 from deltaworld_ros.bundle import load_bundle, write_manifest
-from deltaworld_ros.evaluate.columns import COLUMN_MEANINGS, COLUMN_TITLES
+from deltaworld_ros.evaluate.column_names import COLUMN_MEANINGS, COLUMN_TITLES
 from deltaworld_ros.evaluate.tables import STAR_MEANING
 
 COMMANDS = (['demo'], ['evaluate'], ['replay'], ['benchmark'], ['bundle', 'verify'],

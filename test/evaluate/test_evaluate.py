@@ -13,7 +13,7 @@ from support.evaluation import drive, evaluate
 
 from deltaworld_ros.bags.frames import BagFrames
 from deltaworld_ros.evaluate.baselines import load_baselines
-from deltaworld_ros.evaluate.columns import COLUMNS
+from deltaworld_ros.evaluate.column_names import COLUMNS
 from deltaworld_ros.evaluate.evaluator import Evaluator
 from deltaworld_ros.forecast.forecaster import Forecaster
 
