@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ import pytest
 
 pytest.importorskip('rclpy')
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header, String
 from support.ros_session import ROOT, NodeProcess, own_domain
@@ -38,6 +41,7 @@ class Robot:
 
     def __init__(self, domain: int, process: NodeProcess) -> None:
         self.process = process
+        self.clock_ns: Callable[[], int] = time.time_ns
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
         self.node = Node('robot', context=self._context)
@@ -66,7 +70,7 @@ class Robot:
     def see(self, ahead: float | None, *, leads: tuple[float, ...] = LEADS, age: float = 0.0,
             frame: str = 'base_link', weights: tuple[float, ...] = (1.0,)) -> None:
         """Publish obstacles: one straight ahead that stays, or none."""
-        seconds, nanoseconds = divmod(time.time_ns() - round(age * 1e9), 10**9)
+        seconds, nanoseconds = divmod(self.clock_ns() - round(age * 1e9), 10**9)
         header = Header(frame_id=frame)
         header.stamp.sec, header.stamp.nanosec = seconds, nanoseconds
         records = np.zeros(0 if ahead is None else len(leads), OBSTACLE_POINT)
@@ -175,6 +179,40 @@ def test_another_frame_and_broken_messages_are_named(robot: Robot) -> None:
     assert robot.drive(10.0).linear.x == 0.5
     assert robot.drive(float('nan')).linear.x == 0.0
     assert robot.process.process.poll() is None
+
+
+def test_a_clock_that_jumps_back_forgets_what_was_seen(tmp_path: Path) -> None:
+    with own_domain() as domain:
+        process = NodeProcess(
+            domain, tmp_path / 'log', script='deltaworld_ros/node/speed_governor.py', hold=0.0,
+            acceleration=20.0, safe_speed=0.5, max_speed=10.0, use_sim_time=True)
+        robot = Robot(domain, process)
+        try:
+            clock = robot.node.create_publisher(Clock, '/clock', 10)
+            assert robot.spin(lambda: clock.get_subscription_count()
+                              and robot._commands.get_subscription_count(), 60), process.log
+            now = 10**11
+
+            def tick(**scene: Any) -> float:
+                """Let 0.05 s pass, see a scene if there is one, and command 8 m/s."""
+                nonlocal now
+                now += 50_000_000
+                clock.publish(Clock(clock=Time(sec=now // 10**9, nanosec=now % 10**9)))
+                robot.spin(lambda: False, 0.05)
+                if scene:
+                    robot.see(**scene)
+                    robot.spin(lambda: False, 0.05)
+                return float(robot.drive(8.0).linear.x)
+
+            robot.clock_ns = lambda: now
+            assert robot.spin(lambda: tick(ahead=None) == 8.0, 30), process.log
+            now -= 50 * 10**9
+            assert robot.spin(lambda: tick() == 0.5, 30), process.log
+            assert robot.says('no obstacles have arrived')
+            assert robot.spin(lambda: tick(ahead=None) == 8.0, 30), process.log
+        finally:
+            robot.close()
+            assert process.stop() == 0, process.log
 
 
 def test_clouds_of_another_layout_are_refused() -> None:
