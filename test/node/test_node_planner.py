@@ -118,6 +118,22 @@ def test_planners_are_served_and_told_what_is_missing(node: Client) -> None:
          'the complaint about stale odometry')
 
 
+def test_the_bound_is_learned_while_somebody_listens(node: Client) -> None:
+    """It costs nothing before, comes once it has learned, and diagnostics tell how it does."""
+    assert not any(key.startswith('bound_') for key in node.fresh_diagnostics())
+    scans = node.subscribe(LaserScan, 'lead_200ms/scan_bound', 20)
+    feed(node, lambda: len(scans) > 3, 'bounds')
+    scan = scans[-1]
+    assert scan.header.frame_id == 'base_link'
+    seen = np.array(scan.ranges)
+    # The vehicle is in the middle, and what is beside it is free farther.
+    assert (seen[[0, -1]] > 2 * seen[len(seen) // 2]).all() and (seen > 0).all()
+    values = node.fresh_diagnostics()
+    assert values['bound_alarm_200ms'] == 'false' and float(values['bound_coverage_200ms']) > 0.9
+    assert set(values) >= {f'bound_{name}_{lead}ms' for name in ('alarm', 'coverage')
+                           for lead in (200, 400, 600)}
+
+
 def test_a_camera_pose_that_is_none_ends_in_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
     from support.ros_session import NodeProcess, own_domain
     with own_domain() as domain:
