@@ -50,6 +50,7 @@ class Colors:
     """The mean colour of each patch, spread over 64 values."""
 
     grid = GRID
+    stride = 16
     feature_size = 64
 
     def features(self, frames: np.ndarray) -> np.ndarray:
