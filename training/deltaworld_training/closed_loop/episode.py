@@ -12,12 +12,13 @@ import numpy as np
 
 from deltaworld_ros.planning.governor import Rules, Scene, SpeedGovernor
 from deltaworld_ros.planning.risk import Braking, Trust
+from deltaworld_training.closed_loop.cache import CachedFrames
 from deltaworld_training.closed_loop.ego import BRAKING, EGO, curvature, drive, planned_speed
 from deltaworld_training.closed_loop.information import CAUTIOUS, Observer
 from deltaworld_training.closed_loop.measures import MAX_SECONDS, contact
 from deltaworld_training.closed_loop.scenarios import CALM, Scenario, trigger
 from deltaworld_training.data.photometric import apply_look, sample_look
-from deltaworld_training.street.renderer import Frame, Renderer
+from deltaworld_training.street.renderer import Frame
 from deltaworld_training.street.world import State, StreetWorld
 
 PERIOD = 0.2     # s between decisions
@@ -62,7 +63,7 @@ class Record:
 
 
 def run_episode(world: StreetWorld, beginning: State, scenario: Scenario, observer: Observer,
-                renderer: Renderer, kind: str, watch: Watch | None = None) -> Record:
+                renderer: CachedFrames, kind: str, watch: Watch | None = None) -> Record:
     """Play a world from its beginning, with the observer's kind of information."""
     world.restore(beginning)
     generator = np.random.default_rng((world.seed, 3))

@@ -22,8 +22,9 @@ from deltaworld_ros.planning.governor import Scene
 from deltaworld_ros.planning.obstacles import future_obstacles
 from deltaworld_ros.planning.points import lead_cameras
 from deltaworld_ros.planning.pose import Pose, Twist
+from deltaworld_training.closed_loop.cache import CachedFrames
 from deltaworld_training.closed_loop.ego import EGO, drive
-from deltaworld_training.street.renderer import Frame, Renderer
+from deltaworld_training.street.renderer import Frame
 from deltaworld_training.street.world import StreetWorld
 
 PRESENT, FLOW, FUSED, FUTURES, CAUTIOUS, TRUTH = KINDS = (
@@ -40,7 +41,8 @@ class Observer:
     forecast's; its present is true, too.
     """
 
-    def __init__(self, kind: str, engine: Engine, manifest: Manifest, renderer: Renderer) -> None:
+    def __init__(self, kind: str, engine: Engine, manifest: Manifest,
+                 renderer: CachedFrames) -> None:
         self._kind, self._manifest, self._renderer = kind, manifest, renderer
         self._forecaster = Forecaster(engine, manifest)
         self._roles = role_table(manifest.classes)

@@ -21,6 +21,7 @@ from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.errors import UserError
+from deltaworld_training.closed_loop.cache import CachedEngine, CachedFrames
 from deltaworld_training.closed_loop.ego import EGO
 from deltaworld_training.closed_loop.episode import Record, Watch, run_episode
 from deltaworld_training.closed_loop.information import KINDS, Observer
@@ -91,10 +92,10 @@ class Driver:
             return []
         scenario = prepare(world, np.random.default_rng((seed, 4)))
         beginning = world.snapshot()
+        engine, frames = CachedEngine(self._engine), CachedFrames(self._renderer)
         return [run_episode(
-            world, beginning, scenario,
-            Observer(kind, self._engine, self._manifest, self._renderer), self._renderer, kind,
-            watch(kind) if watch else None) for kind in kinds]
+            world, beginning, scenario, Observer(kind, engine, self._manifest, frames), frames,
+            kind, watch(kind) if watch else None) for kind in kinds]
 
 
 def _worlds(bundle_name: str, kinds: Sequence[str], first_seed: int,
