@@ -93,6 +93,25 @@ def test_fixed_tokens_leave_all_but_the_decoder(heads: Path) -> None:
         name.removeprefix('tokenizer.').startswith(stage.tokenizer.DECODER) for name in names)
 
 
+@pytest.mark.parametrize('queries', ['kept', 'fresh'])
+def test_samples_draw_their_noise_as_the_bundle_will(heads: Path, queries: str) -> None:
+    """One query through all steps, or one for each."""
+    stage = JointStage(heads, TOKENIZER, WORLD, rate=2e-3, candidates=4, queries=queries)
+    seen: list[torch.Tensor] = []
+    rollout = stage.world.rollout
+    stage.world.rollout = lambda tokens, table, noise: (
+        seen.append(noise.detach()), rollout(tokens, table, noise))[1]
+    fit(stage, 1)
+    assert {noise.shape[1] for noise in seen} == {4, 1}   # all candidates, then the best again
+    for noise in seen:
+        steps_agree = torch.equal(noise, noise[:, :, :1].expand_as(noise))
+        assert noise.shape[2] > 1 and steps_agree == (queries == 'kept')
+    # The best one is one of the candidates.
+    best, candidates = seen[1][:, 0], seen[0]
+    assert all(any(torch.equal(one, other) for other in row)
+               for one, row in zip(best, candidates, strict=True))
+
+
 def test_the_future_itself_has_no_loss_but_that_of_the_heads(heads: Path) -> None:
     """True features differ from themselves in nothing; a known depth counts by one half."""
     loss = HeadLoss(heads, GRID)

@@ -37,9 +37,11 @@ def bundle_manifest(
     forecast, image = recipe.needed('forecast'), recipe.needed('image')
     data, sizes = recipe.needed('data'), network_sizes(recipe)
     predictors = recipe.names('predictor')
-    # The joint stage alone trains with kept queries.
-    queries: Any = (recipe.settings(predictors[-1]).model.get('queries', 'fresh')
-                    if predictors else 'kept')
+    # The joint stage keeps queries where nothing else is asked for.
+    stages = predictors or recipe.names('joint')
+    queries: Any = 'fresh' if predictors else 'kept'
+    if stages:
+        queries = recipe.settings(stages[-1]).model.get('queries', queries)
     before = None if recipe.start is None else load_bundle(recipe.start).manifest
     networks = build_networks(sizes)
     backbone, depth = networks.backbone, networks.depth

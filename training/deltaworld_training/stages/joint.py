@@ -3,7 +3,7 @@
 """Train a tokenizer and the predictor of its tokens together, on what the heads read."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -39,14 +39,15 @@ class JointStage(Stage):
         context: int = 4, candidates: int = 16, commitment: float = 0.05,
         class_loss: float = 3.0, label_loss: float = 0.0, depth_loss: float = 2.0,
         balance: float = 0.5,
-        fixed_tokens: bool = False, **options: Any,
+        fixed_tokens: bool = False, queries: Literal['fresh', 'kept'] = 'kept', **options: Any,
     ):
         """
         Take the file of the heads, the sizes of both networks and the weights of the losses.
 
         label_loss: share of known labels in that of the classes; commitment: how much true
         tokens follow the predicted ones; balance: a class weighs its
-        frequency to minus this power; fixed_tokens: only the decoder learns.
+        frequency to minus this power; fixed_tokens: only the decoder learns; queries: a sample
+        keeps one noise query through its steps, or draws a fresh one for each.
         """
         super().__init__(**options)
         tokenizer_module: Any = self.learn('tokenizer', tokenizer, 'torch')
@@ -55,6 +56,7 @@ class JointStage(Stage):
         self.head_loss = HeadLoss(heads, self.tokenizer.grid, label_loss)
         self.context = context
         self.candidates = candidates
+        self.queries = queries
         self.commitment = commitment
         self.class_loss = class_loss
         self.depth_loss = depth_loss
@@ -111,13 +113,14 @@ class JointStage(Stage):
     ) -> Tensor:
         """Return the sample (B, S, Dz) nearest to the true tokens, of K drawn, with gradients."""
         steps, noise = true.shape[1], self.noise(len(tokens), QUERIES)
+        drawn = 1 if self.queries == 'kept' else steps
 
         def predict(queries: Tensor) -> Tensor:
             return self.world.rollout(
-                tokens, table, queries[:, :, None].expand(-1, -1, steps, -1)).float()
+                tokens, table, queries.expand(-1, -1, steps, -1)).float()
 
         def draw(count: int) -> Tensor:
-            return NOISE_STD * noise.normal(count, self.world.noise_size)[:, None]
+            return NOISE_STD * noise.normal(count, drawn, self.world.noise_size)[:, None]
 
         def errors(queries: Tensor) -> Tensor:
             return (predict(queries[:, 0]) - true[:, None]).square().mean((2, 3))[:, None]
