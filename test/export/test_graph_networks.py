@@ -8,32 +8,17 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from support.network_bundle import random_networks, small_recipe, write_network_bundle
+from support.network_bundle import trained_like, write_network_bundle
 
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import write_manifest
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.export.graph_weights import FOLDED, SIZES, WEIGHTS, name_weights
-from deltaworld_ros.model.networks import Networks
 
 COMPACT = {
     'kind': 'compact', 'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'size': 64,
     'heads': 1, 'encoder_layers': 1, 'decoder_layers': 1, 'mlp_size': 64, 'code_channels': 8}
-
-
-def trained_like(tokenizer: dict | None = None) -> Networks:
-    """Return networks of which no two tensors are equal, as after training."""
-    recipe = small_recipe()
-    if tokenizer is not None:
-        recipe.stages['joint'].model['tokenizer'] = tokenizer
-    networks = random_networks(recipe)
-    generator = torch.Generator().manual_seed(5)
-    for module in networks.parts().values():
-        for value in module.state_dict().values():
-            if value.is_floating_point() and value.ndim == 1:
-                value += 0.05 * torch.rand(value.shape, generator=generator)
-    return networks
 
 
 @pytest.fixture(scope='module')

@@ -59,6 +59,20 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
     return networks
 
 
+def trained_like(tokenizer: dict | None = None) -> Networks:
+    """Return networks of which no two tensors are equal, as after training."""
+    recipe = small_recipe()
+    if tokenizer is not None:
+        recipe.stages['joint'].model['tokenizer'] = tokenizer
+    networks = random_networks(recipe)
+    generator = torch.Generator().manual_seed(5)
+    for module in networks.parts().values():
+        for value in module.state_dict().values():
+            if value.is_floating_point() and value.ndim == 1:
+                value += 0.05 * torch.rand(value.shape, generator=generator)
+    return networks
+
+
 def network_bundle() -> Path:
     """Return the folder of the bundle of random networks, exported once a test run."""
     return once('networks', write_network_bundle)

@@ -7,28 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.network_bundle import random_networks, small_recipe, write_network_bundle
+from support.network_bundle import trained_like, write_network_bundle
 
 from deltaworld_ros.bundle.load import Bundle, load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.demo import SAMPLE_BAG
-from deltaworld_ros.model.networks import Networks, load_networks, save_networks
+from deltaworld_ros.model.networks import load_networks, save_networks
 from deltaworld_training.data.sources.bags import BagRecording
 from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.runs.finetune import FineTuning, duration
 from deltaworld_training.runs.recipe import load_recipe
 from deltaworld_training.stages.tokenizer import reconstruct
-
-
-def trained_like() -> Networks:
-    """Return networks of which no two tensors are equal, as after training."""
-    networks = random_networks(small_recipe())
-    generator = torch.Generator().manual_seed(5)
-    for module in networks.parts().values():
-        for value in module.state_dict().values():
-            if value.is_floating_point() and value.ndim == 1:
-                value += 0.05 * torch.rand(value.shape, generator=generator)
-    return networks
 
 
 @pytest.fixture(scope='module')
