@@ -121,8 +121,10 @@ def vision_label_info_message(types: Any, header: Header, manifest: Manifest) ->
 def forecast_info_message(result: FrameResult, lead: int = 0) -> String:
     """Tell of a frame and its forecast, if there is one: weights, context, times, age, as JSON."""
     stamp, forecast = result.header.stamp, result.forecast
+    planner_stamp = result.past_header('').stamp
     return String(data=json.dumps({
         'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec},
+        'planner_stamp': {'sec': planner_stamp.sec, 'nanosec': planner_stamp.nanosec},
         'frame_id': result.header.frame_id,
         'leads': [] if forecast is None else list(forecast.leads),
         'weights': [] if forecast is None else [

@@ -68,7 +68,9 @@ class SceneInput:
     def _take_info(self, message: String) -> None:
         try:
             facts = json.loads(message.data)
-            stamp = int(facts['stamp']['sec']) * 10**9 + int(facts['stamp']['nanosec'])
+            # Where a camera's clock is ahead, obstacles have another stamp than the image.
+            its = facts.get('planner_stamp', facts['stamp'])
+            stamp = int(its['sec']) * 10**9 + int(its['nanosec'])
             values = {name: [float(value) for value in facts[name]]
                       for name in ('leads', 'weights')}
             if not all(math.isfinite(lead) for lead in values['leads']):

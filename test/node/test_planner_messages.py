@@ -25,6 +25,7 @@ from deltaworld_ros.node import planner_messages
 from deltaworld_ros.node.clouds import cloud_message
 from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.lead_frames import lead_transforms
+from deltaworld_ros.node.messages import forecast_info_message
 from deltaworld_ros.node.planner_messages import LEAD_POINT, OBSTACLE_POINT
 from deltaworld_ros.node.planner_scene import PlannerSettings, RobotState
 from deltaworld_ros.planning.occupancy import Grid
@@ -162,6 +163,8 @@ def test_no_stamp_is_in_the_future(result: FrameResult) -> None:
                  planner_messages.occupancy_grid):
         message = make(result, 0)
         assert message is not None and message.header.stamp.sec == 12
+    facts = json.loads(forecast_info_message(result).data)
+    assert (facts['stamp']['sec'], facts['planner_stamp']['sec']) == (100, 12)
 
 
 def test_a_scan_of_all_leads(result: FrameResult) -> None:

@@ -68,8 +68,13 @@ class Robot:
         return bool(condition())
 
     def see(self, ahead: float | None, *, leads: tuple[float, ...] = LEADS, age: float = 0.0,
-            frame: str = 'base_link', weights: tuple[float, ...] = (1.0,)) -> None:
-        """Publish obstacles: one straight ahead that stays, or none."""
+            frame: str = 'base_link', weights: tuple[float, ...] = (1.0,),
+            camera_ahead: int = 0) -> None:
+        """
+        Publish obstacles: one straight ahead that stays, or none.
+
+        The camera's clock is `camera_ahead` seconds ahead of the robot's.
+        """
         seconds, nanoseconds = divmod(self.clock_ns() - round(age * 1e9), 10**9)
         header = Header(frame_id=frame)
         header.stamp.sec, header.stamp.nanosec = seconds, nanoseconds
@@ -79,7 +84,8 @@ class Robot:
             records['future'] = [-1, *[0] * (len(leads) - 1)]
         self._clouds.publish(cloud_message(header, records))
         self._infos.publish(String(data=json.dumps({
-            'stamp': {'sec': seconds, 'nanosec': nanoseconds}, 'leads': leads,
+            'stamp': {'sec': seconds + camera_ahead, 'nanosec': nanoseconds},
+            'planner_stamp': {'sec': seconds, 'nanosec': nanoseconds}, 'leads': leads,
             'weights': weights})))
 
     def drive(self, speed: float, yaw_rate: float = 0.0) -> Twist:
@@ -159,6 +165,11 @@ def test_without_a_sound_forecast_the_present_maps_count(
     robot.texts.clear()
     assert robot.spin(lambda: (robot.see(14.0, **scene), any(
         text in one for one in robot.texts))[1], 5.0), robot.texts
+
+
+def test_a_camera_whose_clock_is_ahead_is_understood(robot: Robot) -> None:
+    assert robot.settle(10.0, ahead=14.0, camera_ahead=3) == pytest.approx(7.5, abs=0.7)
+    assert robot.says('chosen by the forecast', ahead=14.0, camera_ahead=3)
 
 
 def test_one_misdated_scene_does_not_keep_out_those_that_follow(robot: Robot) -> None:
