@@ -34,23 +34,13 @@ def graph_networks(bundle: Bundle) -> Networks:
     Raise `UserError` where the graphs do not name their weights, lack one, or where the networks
     do not reproduce the bundle's golden arrays.
     """
-    sizes: dict[str, dict[str, Any]] = {}
-    state: dict[str, Tensor] = {}
-    for name in GRAPHS:
-        model = onnx.load(bundle.file(f'{name}.onnx'))
-        notes = {prop.key: prop.value for prop in model.metadata_props}
-        if not {WEIGHTS, FOLDED, SIZES} <= notes.keys():
-            raise UserError(f'{bundle.path}: its graphs do not name their weights, as those of '
-                            'bundles before version 0.2; give --networks')
-        sizes |= json.loads(notes[SIZES])
-        constants = {tensor.name.removesuffix(HALF): numpy_helper.to_array(tensor)
-                     for tensor in model.graph.initializer}
-        for weight, (constant, transposed) in json.loads(notes[WEIGHTS]).items():
-            values = constants[constant].T if transposed else constants[constant]
-            state[weight] = torch.from_numpy(values.copy()).float()
-        state |= {weight: torch.tensor(values) for weight, values in json.loads(
-            notes[FOLDED]).items()}
-    networks = build_networks(sizes)
+    sizes, state = _read_notes(bundle)
+    try:
+        networks = build_networks(sizes)
+    # The sizes are the file's: whatever they do to a constructor is its mistake.
+    except Exception as error:
+        raise UserError(f'{bundle.path}: the sizes in its graphs build no networks: '
+                        f'{" ".join(str(error).split())[:200]}') from None
     folded = typed_networks(networks, 'fp32')
     for part, module in folded.parts().items():
         own = module.state_dict()
@@ -58,10 +48,39 @@ def graph_networks(bundle: Bundle) -> Networks:
         if lacking:
             raise UserError(f'{bundle.path}: its graphs have no weights {lacking[0]}; '
                             'give --networks')
-        module.load_state_dict({name: state[f'{part}.{name}'] for name in own})
+        try:
+            module.load_state_dict({name: state[f'{part}.{name}'] for name in own})
+        except RuntimeError as error:
+            raise UserError(f'{bundle.path}: weights of other sizes than its graphs note: '
+                            f'{" ".join(str(error).split())[:200]}') from None
         unfold_batch_norms(networks.parts()[part], module)
     _check_golden(networks, bundle)
     return networks
+
+
+def _read_notes(bundle: Bundle) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
+    """Return the sizes of each part and all weights by name, as the graphs note them."""
+    sizes: dict[str, dict[str, Any]] = {}
+    state: dict[str, Tensor] = {}
+    for name in GRAPHS:
+        model = onnx.load(bundle.file(f'{name}.onnx'))
+        notes = {prop.key: prop.value for prop in model.metadata_props}
+        if not {WEIGHTS, FOLDED, SIZES} <= notes.keys():
+            raise UserError(f'{bundle.path}: its graphs do not name their weights, since an older '
+                            'version exported it; give --networks')
+        constants = {tensor.name.removesuffix(HALF): numpy_helper.to_array(tensor)
+                     for tensor in model.graph.initializer}
+        try:
+            sizes |= json.loads(notes[SIZES])
+            for weight, (constant, transposed) in json.loads(notes[WEIGHTS]).items():
+                values = constants[constant].T if transposed else constants[constant]
+                state[weight] = torch.from_numpy(values.copy()).float()
+            state |= {weight: torch.tensor(values) for weight, values in json.loads(
+                notes[FOLDED]).items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f'{bundle.path}: {name}.onnx: what it notes of its weights is wrong: '
+                            f'{" ".join(str(error).split())[:200]}') from None
+    return sizes, state
 
 
 @torch.no_grad()

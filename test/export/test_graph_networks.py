@@ -83,8 +83,14 @@ def test_gains_that_the_exporter_folds_are_noted() -> None:
     assert notes[SIZES] == {'tokenizer': {'kind': 'scaled'}}
 
 
-@pytest.mark.parametrize('names', ['none', 'one lacks'])
-def test_graphs_without_names_are_refused(folder: Path, tmp_path: Path, names: str) -> None:
+@pytest.mark.parametrize(('names', 'reason'), [
+    ('none', 'do not name their weights.*give --networks'),
+    ('one lacks', 'have no weights world.repeat.*give --networks'),
+    ('no names', 'rollout.onnx: what it notes of its weights is wrong'),
+    ('other sizes', 'of other sizes than its graphs note'),
+    ('no sizes', 'build no networks')])
+def test_graphs_without_names_are_refused(
+        folder: Path, tmp_path: Path, names: str, reason: str) -> None:
     """As those of older versions: the message says what to give instead."""
     bundle = load_bundle(folder)
     other = tmp_path / 'other'
@@ -94,13 +100,18 @@ def test_graphs_without_names_are_refused(folder: Path, tmp_path: Path, names: s
     model = onnx.load(other / 'rollout.onnx')
     for note in model.metadata_props:
         if note.key == WEIGHTS and names == 'one lacks':
-            note.value = note.value.replace('world.repeat', 'world.other')
+            note.value = note.value.replace('"world.repeat":', '"world.other":')
+        if note.key == WEIGHTS and names == 'no names':
+            note.value = '[]'
+        if note.key == SIZES and names == 'other sizes':
+            note.value = note.value.replace('"token_size": 48', '"token_size": 40')
+        if note.key == SIZES and names == 'no sizes':
+            note.value = '{}'
     if names == 'none':
         del model.metadata_props[:]
     onnx.save(model, other / 'rollout.onnx')
     write_manifest(other, bundle.manifest)
-    reason = 'do not name their weights' if names == 'none' else 'have no weights world.repeat'
-    with pytest.raises(UserError, match=f'{reason}.*give --networks'):
+    with pytest.raises(UserError, match=reason):
         graph_networks(load_bundle(other))
 
 
