@@ -51,7 +51,9 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     `temperatures` divide the classes' scores at the present and at each lead, so that confidence
     is the probability of the published class; in bundles without them it is the weight of the
     futures that agree with it. The weights of the futures are the shares of the samples to the
-    power of 1 / `weight_temperature`, so that each is how often its future comes closest.
+    power of 1 / `weight_temperature`, so that each is how often its future comes closest. `fused`
+    says what the fused maps show: the weighted mean of the futures' features, or what the
+    weighted mean of their tokens decodes to.
     """
 
     format: Literal[1]
@@ -83,6 +85,7 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     selection_dimensions: int = Field(gt=0)
     temperatures: list[float] = []
     weight_temperature: float = Field(default=1.0, ge=0.01, le=100)
+    fused: Literal['features', 'tokens'] = 'features'
     classes: list[SemanticClass]
     licences: list[Licence]
     sources: list[str]

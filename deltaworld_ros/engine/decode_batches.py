@@ -92,16 +92,17 @@ class DecodeBatches(WrappedEngine):
         mixes = bool(self._manifest.temperatures)
         kept = [name for name in _EACH_FUTURE if name in outputs
                 or (name == 'labels' and 'confidence' in outputs and not mixes)]
-        needed = {*kept, 'future_features'} if fused else {*kept}
+        averages = fused and self._manifest.fused == 'features'
+        needed = {*kept, 'future_features'} if averages else {*kept}
         if mixes and not {'confidence', 'class_probabilities'}.isdisjoint(outputs):
             needed.add('class_probabilities')
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in kept}
         mean: Any = 0.0
         classes: Any = 0.0
-        for start in range(0, len(tokens), most):
+        for start in range(0, len(tokens), most) if needed else ():
             chosen = slice(start, start + most)
             part = self._engine.decode(features, tokens[chosen], weights[chosen], sorted(needed))
-            if fused:
+            if averages:
                 mean = mean + np.tensordot(weights[chosen], part['future_features'], axes=1)
             if 'class_probabilities' in needed:
                 ahead = part['class_probabilities'][1:]
@@ -109,8 +110,11 @@ class DecodeBatches(WrappedEngine):
             for name in kept:
                 parts[name].append(part[name])
         maps = {name: np.concatenate(values) for name, values in parts.items()}
-        if fused:
-            maps |= self._fused(features, mean.astype(np.float32))
+        if averages:
+            maps |= self._of_features(features, mean.astype(np.float32))
+        elif fused:
+            mean_token = np.tensordot(weights, tokens, axes=1)[None].astype(np.float32)
+            maps |= self._engine.decode(features, mean_token, np.ones(1, np.float32), _FUSED[:2])
         if 'class_probabilities' in needed:
             maps['class_probabilities'] = np.concatenate([present, classes])
             if 'confidence' in outputs:
@@ -122,7 +126,9 @@ class DecodeBatches(WrappedEngine):
             maps['confidence'] = np.concatenate([np.ones_like(share[:1]), share])
         return {name: maps[name] for name in outputs}
 
-    def _fused(self, features: Features, means: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _of_features(
+            self, features: Features, means: NDArray[np.float32],
+    ) -> dict[str, NDArray[Any]]:
         """Put the heads on the present (entry 0) and on the mean features (S, N, D)."""
         # The decode graph does so with the features it is given; its one future is of no use here.
         tokens = np.zeros((1, len(means), self._manifest.token_size), np.float32)

@@ -7,6 +7,7 @@ Of type uint8 are inputs and outputs alone, since TensorRT takes it nowhere else
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,12 @@ def linear_weights(size: int, target: int) -> Tensor:
 
 
 class DecodeGraph(nn.Module):
-    """The newest features and K futures' tokens to maps of each future and of their mean."""
+    """
+    The newest features and K futures' tokens to maps of each future and of their mean.
+
+    Of tokens, the mean is sharper: where futures differ by how things move, the mean of their
+    features shows each thing in several places.
+    """
 
     upsample_rows: Tensor
     upsample_columns: Tensor
@@ -64,11 +70,13 @@ class DecodeGraph(nn.Module):
     def __init__(
         self, tokenizer: Tokenizer, segmentation: SegmentationHead, depth: DepthHead,
         grid: tuple[int, int], map_size: tuple[int, int], temperatures: Sequence[float],
+        fused: Literal['features', 'tokens'] = 'features',
     ):
         """
         Take the trained parts, the grid (rows, columns) and the maps' (height, width).
 
-        temperatures: of the class probabilities at the present and at each lead.
+        temperatures: of the class probabilities at the present and at each lead; fused: see
+        `Manifest`.
         """
         super().__init__()
         self.tokenizer = tokenizer
@@ -76,6 +84,7 @@ class DecodeGraph(nn.Module):
         self.depth = depth
         self.grid = grid
         self.temperatures = list(temperatures)
+        self.fused = fused
         self.register_buffer('upsample_rows', linear_weights(grid[0], map_size[0]).T.contiguous())
         self.register_buffer('upsample_columns', linear_weights(grid[1], map_size[1]))
 
@@ -115,6 +124,7 @@ class DecodeGraph(nn.Module):
         """
         batch, futures, steps = tokens.shape[:3]
         current = features[:, None].expand(-1, futures, -1, -1).flatten(0, 1)
+        mean, mean_tokens = features, (tokens * weights[:, :, None, None]).sum(1)
         present_labels, present_depth, scores = self.heads(features)
         classes = [(scores / self.temperatures[0]).softmax(1)]
         decoded = []
@@ -127,7 +137,11 @@ class DecodeGraph(nn.Module):
             future = current.unflatten(0, (batch, futures))
             labels, depth, scores = (
                 maps.unflatten(0, (batch, futures)) for maps in self.heads(current))
-            fused_labels, fused_depth, _ = self.heads((future * weights[:, :, None, None]).sum(1))
+            if self.fused == 'tokens':
+                mean = self.tokenizer.decode(mean_tokens[:, step], mean)
+            else:
+                mean = (future * weights[:, :, None, None]).sum(1)
+            fused_labels, fused_depth, _ = self.heads(mean)
             likely = (scores / self.temperatures[step + 1]).softmax(2)
             classes.append((likely * weights[:, :, None, None, None]).sum(1))
             confidence = self.probability(classes[-1], fused_labels)
@@ -166,5 +180,5 @@ def graph_modules(networks: Networks, manifest: Manifest) -> dict[str, nn.Module
         'decode': DecodeGraph(
             networks.tokenizer, networks.segmentation, networks.depth, grid,
             (manifest.map_height, manifest.map_width),
-            manifest.temperatures or [1.0] * (manifest.steps + 1)).eval(),
+            manifest.temperatures or [1.0] * (manifest.steps + 1), manifest.fused).eval(),
     }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear task heads on frozen features (paper, appendix A)."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -30,10 +31,12 @@ class SegmentationHead(nn.Module):
 @register('depth', 'linear')
 class DepthHead(nn.Module):
     """
-    The expectation of a distribution over uniformly spaced depths, in metres.
+    The expectation of a distribution over fixed depths, in metres.
 
-    `interpolation` says what is linear between the features: the depth, as the paper's release
-    resizes it, or its inverse, by which planes stay planes and a flat road stays flat.
+    `spacing` says whether the depths are evenly spaced, as in the paper, or their logarithms,
+    which leaves as many of them for what is near as for what is far. `interpolation` says what
+    is linear between the features: the depth, as the paper's release resizes it, or its inverse,
+    by which planes stay planes and a flat road stays flat.
     """
 
     BATCH_NORM_BEFORE = ('bn', 'head')
@@ -42,6 +45,7 @@ class DepthHead(nn.Module):
     def __init__(
         self, size: int, bins: int = 256, minimum: float = 1e-3, maximum: float = 80.0,
         interpolation: Literal['depth', 'inverse'] = 'depth',
+        spacing: Literal['uniform', 'log'] = 'uniform',
     ):
         """Create the layers; the depth range is in metres."""
         super().__init__()
@@ -49,7 +53,8 @@ class DepthHead(nn.Module):
         self.interpolation = interpolation
         self.bn = nn.BatchNorm2d(size)
         self.head = nn.Conv2d(size, bins, 1)
-        centres = torch.linspace(minimum, maximum, bins)
+        centres = torch.linspace(minimum, maximum, bins) if spacing == 'uniform' else \
+            torch.logspace(math.log10(minimum), math.log10(maximum), bins)
         self.register_buffer('centres', centres.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:

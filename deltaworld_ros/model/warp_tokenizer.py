@@ -8,8 +8,10 @@ It keeps the paper's contract, encode(previous, current) -> one token and decode
 
 - The decoder warps the previous features by a flow drawn from the token and adds a residual, so
   that a token codes how things move and not how their texture changes.
-- The encoder joins both frames at each patch instead of in one long sequence; patches are 2 x 2
-  features with learned positions. A few values of every patch go straight into the token.
+- The encoder looks for every feature of the current frame near its place in the previous one. It
+  joins what it found, how far away that was and the current frame at each patch, instead of both
+  frames in one long sequence; patches are 2 x 2 features with learned positions. The motion and
+  a few values of every patch go straight into the token.
 - The token stands in no sequence: the decoder adds it to every patch, once as a whole and once
   as a few values that it holds for that patch.
 - The black frame's features are zero: the anchor token is encode(0, current).
@@ -18,6 +20,7 @@ An untrained decoder returns the previous features.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
@@ -29,6 +32,12 @@ PATCH = 2
 FLOW_SCALE = 4.0
 # Values that a token gets from and gives to each patch.
 FIELD = 16
+# A feature is looked for at most so many cells away, rows and columns, by values of this number.
+REACH = 3, 4
+MATCH = 64
+# The logarithm of what similarities between -1 and 1 are multiplied with at first.
+SHARPNESS = 3.0
+FAR = -1e4
 
 
 @register('tokenizer', 'warp')
@@ -39,6 +48,8 @@ class WarpDeltaTok(nn.Module):
     DECODER = ('decoder_', 'flow_', 'warp_')
     rows_at: Tensor
     columns_at: Tensor
+    places: Tensor
+    too_far: Tensor
 
     def __init__(
         self, feature_size: int, grid: tuple[int, int], token_size: int, size: int, heads: int,
@@ -64,12 +75,16 @@ class WarpDeltaTok(nn.Module):
             )
         self.z_embed = nn.Parameter(0.02 * torch.randn(1, 1, size))
         self.encoder_places = nn.Parameter(0.02 * torch.randn(self.patches, size))
+        self.encoder_match = nn.Linear(feature_size, MATCH, bias=False)
+        self.encoder_sharpness = nn.Parameter(torch.tensor(SHARPNESS))
         self.encoder_input = nn.Linear(2 * joined, size)
+        self.encoder_motion = nn.Linear(2 * PATCH * PATCH, size)
         self.encoder_blocks = blocks(encoder_layers)
         self.encoder_norm = nn.LayerNorm(size, NORM_EPSILON)
         self.encoder_output = nn.Linear(size, token_size)
         self.encoder_field = nn.Linear(size, FIELD)
         self.encoder_fields = nn.Linear(self.patches * FIELD, token_size)
+        self.encoder_motions = nn.Linear(2 * grid[0] * grid[1], token_size)
         self.decoder_places = nn.Parameter(0.02 * torch.randn(self.patches, size))
         self.decoder_input = nn.Linear(joined, size)
         self.decoder_token = nn.Linear(token_size, size)
@@ -87,6 +102,11 @@ class WarpDeltaTok(nn.Module):
             nn.init.zeros_(layer.bias)
         self.register_buffer('rows_at', torch.arange(float(grid[0])), persistent=False)
         self.register_buffer('columns_at', torch.arange(float(grid[1])), persistent=False)
+        places = torch.cartesian_prod(self.rows_at, self.columns_at)
+        away = (places[:, None] - places).abs()
+        self.register_buffer('places', places, persistent=False)
+        self.register_buffer(
+            'too_far', FAR * (away > torch.tensor(REACH)).any(2).float(), persistent=False)
 
     def patchify(self, features: Tensor) -> Tensor:
         """Join 2 x 2 features: (B, N, D) -> (B, N / 4, 4, D)."""
@@ -106,18 +126,35 @@ class WarpDeltaTok(nn.Module):
         cos, sin = patch_table(rows // PATCH, columns // PATCH, self.head_size)
         return cos.to(device), sin.to(device)
 
+    def match(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Look for the features (B, N, D) of the current frame in the previous one.
+
+        Return what is found at each place, the mean of the previous features near it, weighed
+        by their likeness, and the mean way there (B, N, 2) in cells, rows first. The black frame
+        has nothing to find: the way is 0 but for the edges.
+        """
+        wanted = F.normalize(self.encoder_match(current).float(), dim=-1)
+        there = F.normalize(self.encoder_match(previous).float(), dim=-1)
+        alike = self.encoder_sharpness.exp() * (wanted @ there.transpose(1, 2))
+        weights = (alike + self.too_far).softmax(-1)
+        return weights @ previous, weights @ self.places - self.places
+
     def encode(self, previous: Tensor, current: Tensor) -> Tensor:
         """Encode features (B, N, D) of two frames as delta tokens (B, token size)."""
-        pair = torch.cat([self.patchify(previous), self.patchify(current)], dim=2)
+        found, motion = self.match(previous, current)
+        pair = torch.cat([self.patchify(found), self.patchify(current)], dim=2)
         # What layers add to, places and tokens are float32 where layers are of half type.
         x = self.encoder_input(pair.flatten(2)).float() + self.encoder_places
+        x = x + self.encoder_motion(self.patchify(motion).flatten(2))
         x = torch.cat([self.z_embed.expand(x.shape[0], 1, -1), x], dim=1)
         table = self._table(x.device)
         for block in self.encoder_blocks:
             x = block(x, table)
         x = self.encoder_norm(x)
         fields = self.encoder_fields(self.encoder_field(x[:, 1:]).flatten(1))
-        return self.encoder_output(x[:, 0]).float() + fields.float()
+        token = self.encoder_output(x[:, 0]).float() + fields.float()
+        return token + self.encoder_motions(motion.flatten(1)).float()
 
     def encode_anchor(self, current: Tensor) -> Tensor:
         """Encode features (B, N, D) against the black frame as anchor tokens (B, token size)."""

@@ -82,6 +82,34 @@ def test_only_what_was_asked_is_given(bundle: Bundle) -> None:
     assert inner.calls == [2, 2, 2, 1]
 
 
+def test_the_mean_of_tokens_is_decoded_by_itself() -> None:
+    """Where fused maps show the mean token, batches give them too, and only one more future."""
+    pytest.importorskip('torch')
+    from support.network_bundle import network_bundle
+    bundle = load_bundle(network_bundle())
+    m = bundle.manifest
+    assert m.fused == 'tokens'
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (m.image_height, m.image_width, 3), np.uint8)
+    tokens = random.standard_normal((FUTURES, m.steps, m.token_size)).astype(np.float32)
+    weights = np.arange(1.0, FUTURES + 1, dtype=np.float32) / (FUTURES * (FUTURES + 1) / 2)
+    whole, inner = OnnxRuntimeEngine(bundle, threads=1), LimitedEngine(bundle, 2)
+    features, _, _ = whole.observe(image, None)
+    wanted = whole.decode(features, tokens, weights, OUTPUTS)
+    mean = np.tensordot(weights, tokens, 1)[None]
+    alone = whole.decode(features, mean, np.ones(1, np.float32), OUTPUTS)
+    np.testing.assert_allclose(alone['fused_depth'], wanted['fused_depth'], rtol=1e-3)
+    np.testing.assert_allclose(alone['depth'][0], wanted['fused_depth'][1:], rtol=1e-3)
+    engine = DecodeBatches(inner, m, lambda line: None)
+    actual = engine.decode(features, tokens, weights, OUTPUTS)
+    for name in OUTPUTS:
+        same = np.isclose(actual[name], wanted[name], rtol=1e-2, atol=1e-3)
+        assert same.mean() > 0.995, name
+    inner.calls.clear()
+    engine.decode(features, tokens, weights, ['fused_labels'])
+    assert inner.calls == [1]
+
+
 def test_the_size_that_works_is_kept(bundle: Bundle) -> None:
     lines: list[str] = []
     inner = LimitedEngine(bundle, 2)

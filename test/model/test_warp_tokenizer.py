@@ -46,6 +46,27 @@ def test_untrained_decoder_returns_the_previous_frame() -> None:
     assert not torch.equal(tokenizer(trained=True).decode(token, frame), frame)
 
 
+@torch.no_grad()
+def test_the_encoder_finds_where_features_come_from() -> None:
+    """Features that moved by a cell are found there, those of the black frame nowhere."""
+    model = tokenizer()
+    torch.manual_seed(2)
+    previous = torch.randn(2, GRID[0] * GRID[1], 64)
+    model.encoder_match = torch.nn.Linear(64, 64, bias=False)
+    model.encoder_sharpness.fill_(4.0)
+    maps = previous.unflatten(1, GRID)
+    current = maps.roll((1, -2), dims=(1, 2)).flatten(1, 2)
+    found, motion = model.match(previous, current)
+    inside = torch.zeros(GRID, dtype=torch.bool)
+    inside[1:, :-2] = True
+    inside = inside.flatten()
+    way = motion[:, inside]
+    torch.testing.assert_close(way, torch.tensor([-1.0, 2.0]).expand_as(way), atol=0.1, rtol=0.0)
+    torch.testing.assert_close(found[:, inside], current[:, inside], atol=0.2, rtol=0.1)
+    _, still = model.match(torch.zeros_like(previous), current)
+    assert float(still.unflatten(1, GRID)[:, 1:3, 2:4].abs().max()) <= 1.0
+
+
 def test_warp_samples_bilinearly_and_stops_at_the_border() -> None:
     """The product with weights equals torch's own sampling, and has its gradients."""
     model, frame = tokenizer(), features(2)
@@ -152,7 +173,7 @@ def test_residual_world_repeats_the_last_token_at_first() -> None:
     world = ResidualWorld(size=64, heads=1, layers=1, mlp_size=32, token_size=8).eval()
     torch.nn.init.zeros_(world.predictor.head.weight)
     torch.nn.init.zeros_(world.predictor.head.bias)
-    tokens, noise = torch.randn(2, 4, 8), 0.02 * torch.randn(2, 5, 3, 64)
+    tokens, noise = torch.randn(2, 4, 8), 0.02 * torch.randn(2, 5, 3, 4)
     table = time_table(torch.arange(7) * 0.2, time_frequencies())
     cos, sin = (value.expand(2, -1, -1) for value in table)
     with torch.no_grad():
@@ -166,6 +187,6 @@ def test_residual_world_hears_the_noise_and_the_last_token() -> None:
     """Samples differ, and the query changes with the last token beside the context."""
     torch.manual_seed(0)
     world = ResidualWorld(size=64, heads=1, layers=1, mlp_size=32, token_size=8).eval()
-    noise, last = 0.02 * torch.randn(1, 3, 64), torch.randn(1, 1, 8)
+    noise, last = 0.02 * torch.randn(1, 3, 4), torch.randn(1, 1, 8)
     assert world.start(noise, last).std(1).mean() > 0.1
     assert (world.start(noise, last) - world.start(noise, -last)).abs().mean() > 0.01

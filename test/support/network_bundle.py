@@ -22,20 +22,26 @@ def small_recipe() -> Recipe:
     image, data = recipe.needed('image'), recipe.needed('data')
     image.width, image.height = 96, 64
     data.street_clips, data.video_clips, data.clip_frames, data.videos = 4, 0, 8, []
+    data.junction_clips = 2
     data.head_worlds, data.head_frames = 1, 0
     data.calibration_clips, data.calibration_videos = 1, []
     recipe.backbone['feature_size'] = 32
-    heads, joint, decoder = (recipe.stages[name] for name in ('heads', 'joint', 'decoder'))
-    joint.model['tokenizer'] |= {
-        'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'size': 64,
-        'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 2}
-    joint.model['world'] |= {
-        'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
+    stages = recipe.stages
+    for name in ('tokenizer', 'joint'):
+        stages[name].model['tokenizer'] |= {
+            'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'size': 64,
+            'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 2}
+    for name in ('predictor', 'joint'):
+        stages[name].model['world'] |= {
+            'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
+    heads = stages['heads']
     heads.model |= {'grid': [4, 6]}
     heads.model['segmentation']['size'] = heads.model['depth']['size'] = 32
-    joint.model['candidates'] = 8
-    for stage, batch, steps in (
-            (heads, 8, 200), (joint, 4, 6), (decoder, 4, 2)):
+    stages['predictor'].model['candidates'] = stages['joint'].model['samples'] = 4
+    for name, batch, steps in (
+            ('heads', 8, 200), ('tokenizer', 4, 4), ('predictor', 4, 4), ('joint', 4, 6),
+            ('decoder', 4, 2)):
+        stage = stages[name]
         stage.data.setdefault('init_args', {}).update(
             batch=batch, folders=['{run}/street'], weights=None)
         stage.trainer['max_steps'] = steps

@@ -11,7 +11,7 @@ import torch
 
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.strong_looks import strong_look
-from deltaworld_training.data.video_clips import Video, VideoClips, read_video
+from deltaworld_training.data.video_clips import Video, VideoClips, moving_cut, read_video
 from deltaworld_training.data.video_looks import VideoLooks, flat_road_depth
 from deltaworld_training.runs import provenance
 from deltaworld_training.runs.bundle_manifest import bundle_manifest
@@ -117,3 +117,22 @@ def test_a_bundle_states_the_origin_of_its_own_videos_only() -> None:
     recipe.settings('heads').model['depth'] |= {'minimum': 0.5, 'maximum': 60.0}
     changed = bundle_manifest(recipe)
     assert (changed.depth_minimum, changed.depth_maximum) == (0.5, 60.0)
+
+
+def test_a_moving_cut_pans_evenly() -> None:
+    """A ramp's brightness tells where each frame was cut: the places lie on a line in time."""
+    ramp = np.repeat(np.linspace(0, 255, 400)[None, :, None], 160, axis=0)
+    images = np.repeat(ramp[None].astype(np.uint8), 4, axis=0).repeat(3, axis=-1)
+    times = np.array([0.0, 0.1, 0.3, 0.4])
+    moved = even = 0
+    for seed in range(20):
+        frames = moving_cut(images, times, (80, 48), np.random.default_rng(seed))
+        assert all(frame.shape == (48, 80, 3) for frame in frames)
+        place = np.array([frame.mean() for frame in frames])
+        if np.ptp(place) < 0.5:
+            continue
+        moved += 1
+        # A cut that meets the picture's edge stops there.
+        assert (np.diff(place) * np.sign(place[-1] - place[0]) > -0.1).all()
+        even += abs(np.corrcoef(place, times)[0, 1]) > 0.999
+    assert 3 < moved < 17 and even >= 3

@@ -11,7 +11,7 @@ import torch
 from support.training_batches import GRID, TinyData, drifting, save_heads
 
 from deltaworld_training.stages.head_loss import HeadLoss
-from deltaworld_training.stages.joint import JointStage
+from deltaworld_training.stages.joint import JointStage, energy_score
 
 TOKENIZER = {
     'kind': 'warp', 'feature_size': 64, 'grid': list(GRID), 'token_size': 16, 'size': 64,
@@ -68,10 +68,10 @@ def changed(stage: JointStage, before: dict[str, torch.Tensor]) -> set[str]:
 
 def test_both_networks_learn_and_the_heads_do_not(heads: Path) -> None:
     """Forecasts come nearer to the future in features; samples come nearer to true tokens."""
-    stage = JointStage(heads, TOKENIZER, WORLD, rate=2e-3, warm_up=2, candidates=4)
+    stage = JointStage(heads, TOKENIZER, WORLD, rate=2e-3, warm_up=2, samples=4)
     before = {name: value.clone() for name, value in stage.state_dict().items()}
     values = fit(stage, 60)
-    for name in ('true_features', 'best_features'):
+    for name in ('true_features', 'features'):
         first, last = (np.mean([v[name] for v in part]) for part in (values[:5], values[-5:]))
         assert last < 0.9 * first, name
     names = changed(stage, before)
@@ -131,10 +131,18 @@ def test_the_future_itself_has_no_loss_but_that_of_the_heads(heads: Path) -> Non
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_best_sample_is_the_nearest_of_those_drawn(heads: Path) -> None:
-    """More candidates come nearer to the true tokens."""
-    def error(candidates: int) -> float:
-        stage = JointStage(heads, TOKENIZER, WORLD, rate=0.0, candidates=candidates)
-        torch.nn.init.normal_(stage.world.predictor.head.weight)
-        return fit(stage, 1)[0]['tokens']
-    assert error(32) < error(1)
+def test_the_energy_score_is_least_for_samples_like_the_truth() -> None:
+    """Normal samples of the truth's own spread score better than narrow, wide or moved ones."""
+    generator = torch.Generator().manual_seed(0)
+
+    def score(spread: float, moved: float = 0.0) -> float:
+        truth = torch.randn(4000, 3, 2, generator=generator)
+        samples = moved + spread * torch.randn(4000, 4, 3, 2, generator=generator)
+        return float(energy_score(samples, truth).mean())
+    best = score(1.0)
+    for other in (score(0.5), score(1.6), score(1.0, 0.5)):
+        assert other > best + 0.01
+    point = torch.randn(5, 3, 2, generator=generator)
+    torch.testing.assert_close(
+        energy_score(point[:, None].expand(-1, 4, -1, -1) + 2.0, point), torch.full((5,), 2.0),
+        atol=1e-3, rtol=0.0)

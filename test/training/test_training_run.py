@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A whole training run, small but real: worlds, features, three stages, export."""
+"""A whole training run, small but real: worlds, features, all stages, export."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,7 +101,8 @@ def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:
     recipe = small_recipe()
     recipe.start = str(folder / 'street-lite0')
     recipe.needed('data').street_first = 4
-    del recipe.stages['decoder']
+    for name in ('tokenizer', 'predictor', 'decoder'):
+        del recipe.stages[name]
     for stage in recipe.stages.values():
         stage.model['initial'] = '{run}/start.safetensors'
         stage.model['rate'] = 1e-7

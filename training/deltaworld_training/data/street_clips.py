@@ -6,8 +6,9 @@ import numpy as np
 
 from deltaworld_training.data.clip import Clip, clip_times
 from deltaworld_training.data.photometric import apply_look, sample_look
-from deltaworld_training.street.clip import render_clip
+from deltaworld_training.street.clip import render_times
 from deltaworld_training.street.renderer import Renderer
+from deltaworld_training.street.world import StreetWorld
 
 
 class StreetClips:
@@ -37,6 +38,10 @@ class StreetClips:
         """Return the number of clips."""
         return self.count
 
+    def world(self, seed: int, generator: np.random.Generator) -> StreetWorld:
+        """Return the world of a seed at the beginning of its clip."""
+        return StreetWorld(seed)
+
     def clip(self, index: int) -> Clip:
         """Render clip `index`."""
         if self._renderer is None:
@@ -48,7 +53,9 @@ class StreetClips:
             times = np.concatenate([[0.0], np.cumsum(offsets)])
         else:
             times = clip_times(generator, self.frames, self.stride)
-        rendered = render_clip(seed, times.tolist(), *self.size, self._renderer)
+        world = self.world(seed, generator)
+        begin = max(0.0, world.time)
+        rendered = render_times(world, (begin + times).tolist(), self._renderer)
         look = sample_look(generator)
         return Clip(
             frames=np.stack([

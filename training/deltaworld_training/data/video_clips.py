@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of ordinary videos, cut, mirrored and recoloured at random."""
+"""Clips of ordinary videos, cut, mirrored, recoloured, sped up and panned at random."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +17,11 @@ from deltaworld_training.data.clip import Clip, clip_times
 from deltaworld_training.data.photometric import apply_look, sample_look
 
 MAXIMUM_ZOOM = 1.5
+# The share of the clips that are played at another rate, and of those whose cut moves.
+CHANGED = 0.5
+RATES = 0.6, 1.6
+# How far a cut moves in a second at the most, across and up, in its own widths.
+FASTEST = np.array([0.25, 0.03])
 
 
 @dataclass(frozen=True)
@@ -91,35 +96,55 @@ class VideoClips:
         lengths = np.array([read_video(video)[1][-1] for video in self.videos])
         video = self.videos[generator.choice(len(self.videos), p=lengths / lengths.sum())]
         images, stamps = read_video(video)
-        times = clip_times(generator, self.frames, self.stride)
         if not self.augment:
-            times = self.stride * np.arange(self.frames)
-        times = times + generator.uniform(0.0, stamps[-1] - times[-1])
-        picked = np.abs(stamps[None] - times[:, None]).argmin(1)
-        if not self.augment:
+            picked = self._pick(stamps, self.stride * np.arange(self.frames), generator)
             fit = ImageFit(images.shape[2], images.shape[1], *self.size)
             return Clip(np.stack([fit.apply(image) for image in images[picked]]),
                         stamps[picked] - stamps[picked[0]])
-        frames = [
-            np.ascontiguousarray(image)
-            for image in self._cut(images[picked], generator)
-        ]
+        # Played faster or slower, a drive is another drive at another speed.
+        rate = generator.uniform(*RATES) if generator.random() < CHANGED else 1.0
+        picked = self._pick(
+            stamps, rate * clip_times(generator, self.frames, self.stride), generator)
+        times = (stamps[picked] - stamps[picked[0]]) / rate
+        frames = moving_cut(images[picked], times, self.size, generator)
         look = sample_look(generator)
-        frames = [apply_look(frame, look, generator) for frame in frames]
-        return Clip(np.stack(frames), stamps[picked] - stamps[picked[0]])
+        return Clip(np.stack([apply_look(frame, look, generator) for frame in frames]), times)
 
-    def _cut(self, images: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
-        """Cut the same random region, of the target's aspect, out of every image."""
-        height, width = images.shape[1:3]
-        aspect = self.size[0] / self.size[1]
-        zoom = generator.uniform(1.0, MAXIMUM_ZOOM)
-        cut_width = min(width, height * aspect) / zoom
-        cut_height = cut_width / aspect
-        x = int(generator.uniform(0.0, width - cut_width))
-        y = int(generator.uniform(0.0, height - cut_height))
-        region = images[:, y:y + int(cut_height), x:x + int(cut_width)]
-        if generator.random() < 0.5:
-            region = region[:, :, ::-1]
-        return [
-            cv2.resize(image, self.size, interpolation=cv2.INTER_AREA) for image in region
-        ]
+    def _pick(
+        self, stamps: np.ndarray, times: np.ndarray, generator: np.random.Generator,
+    ) -> np.ndarray:
+        """Return the frames nearest to `times` (s) after a moment drawn at random."""
+        times = times + generator.uniform(0.0, stamps[-1] - times[-1])
+        picked: np.ndarray = np.abs(stamps[None] - times[:, None]).argmin(1)
+        return picked
+
+
+def moving_cut(
+    images: np.ndarray, times: np.ndarray, size: tuple[int, int],
+    generator: np.random.Generator,
+) -> list[np.ndarray]:
+    """
+    Cut a random region of the target's aspect out of images (F, h, w, 3), mirrored or not.
+
+    In some clips the region moves evenly with the times (s), as the view of a camera that turns.
+    """
+    height, width = images.shape[1:3]
+    aspect = size[0] / size[1]
+    wide = min(width, height * aspect) / generator.uniform(1.0, MAXIMUM_ZOOM)
+    room = np.array([width - wide, height - wide / aspect])
+    begin = generator.uniform(0.0, room)
+    speed = np.zeros(2)
+    if generator.random() < CHANGED:
+        speed = wide * generator.uniform(-1.0, 1.0, 2) * FASTEST
+    places = np.clip(begin + speed * times[:, None], 0.0, room)
+    scale = size[0] / wide
+    mirrored = generator.random() < 0.5
+    frames = []
+    for image, place in zip(images, places, strict=True):
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        x, y = scale * place
+        frame = cv2.warpAffine(
+            small, np.array([[1.0, 0.0, -x], [0.0, 1.0, -y]]), size, flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE)
+        frames.append(np.ascontiguousarray(frame[:, ::-1] if mirrored else frame))
+    return frames

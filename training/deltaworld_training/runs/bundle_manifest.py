@@ -60,7 +60,7 @@ def bundle_manifest(
         map_width=image.width // 2, map_height=image.height // 2, depth_minimum=depth.minimum,
         depth_maximum=depth.maximum, focal_length=image.focal_length,
         num_samples=forecast.samples, num_futures=forecast.futures,
-        selection_dimensions=forecast.selection_dimensions,
+        selection_dimensions=forecast.selection_dimensions, fused=forecast.fused,
         temperatures=list(temperatures) or [1.0] * (forecast.steps + 1),
         weight_temperature=weight_temperature, classes=STREET,
         licences=provenance.licences(*origin), sources=provenance.sources(*origin),

@@ -8,7 +8,8 @@ convolutions beside them, it stores some linear weights transposed under names o
 its own, and it keeps equal tensors once. What comes out is checked against the golden arrays.
 """
 
-from typing import Any
+from itertools import product
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -20,7 +21,8 @@ from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.graphs import graph_modules
 from deltaworld_ros.export.write_bundle import golden_arrays
-from deltaworld_ros.model.networks import Networks, build_networks
+from deltaworld_ros.model.heads import DepthHead
+from deltaworld_ros.model.networks import Networks, build_networks, build_part
 
 HEAD_SIZE = 64
 MIN_COSINE = 0.999
@@ -60,7 +62,7 @@ def bundle_networks(bundle: Bundle) -> Networks:
         module.load_state_dict({
             name: _value(found, part, name, value).to(value.dtype)
             for name, value in module.state_dict().items()})
-    _find_interpolation(networks, bundle)
+    _find_depth(networks, bundle)
     return networks
 
 
@@ -167,13 +169,21 @@ def _value(found: dict[str, Tensor], part: str, name: str, own: Tensor) -> Tenso
     raise UserError(f'the graphs of the bundle have no weights {part}.{name}; give --networks')
 
 
-def _find_interpolation(networks: Networks, bundle: Bundle) -> None:
-    """Try both ways of resizing depth: the graphs do not name theirs."""
-    try:
-        _check(networks, bundle)
-    except UserError:
-        networks.depth.interpolation = networks.sizes['depth']['interpolation'] = 'inverse'
-        _check(networks, bundle)
+def _find_depth(networks: Networks, bundle: Bundle) -> None:
+    """Try the ways to space and to resize depth: the graphs do not name theirs."""
+    sizes, state = networks.sizes['depth'], networks.depth.state_dict()
+    failed: UserError | None = None
+    for spacing, interpolation in product(('log', 'uniform'), ('inverse', 'depth')):
+        networks.sizes['depth'] = {
+            **sizes, 'spacing': spacing, 'interpolation': interpolation}
+        networks.depth = cast(DepthHead, build_part('depth', networks.sizes['depth']))
+        networks.depth.load_state_dict(state)
+        try:
+            return _check(networks, bundle)
+        except UserError as error:
+            failed = error
+    assert failed is not None
+    raise failed
 
 
 @torch.no_grad()

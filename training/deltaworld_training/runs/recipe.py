@@ -47,6 +47,7 @@ class DataSettings(BaseModel, extra='forbid'):
     clip_frames: int = Field(ge=7)
     street_clips: int = Field(gt=0)
     street_first: int = Field(0, ge=0, description='clips that an earlier run saw')
+    junction_clips: int = Field(0, ge=0, description='rendered where the next turn is open')
     video_clips: int = Field(ge=0)
     head_worlds: int = Field(0, ge=0, description='rendered in strong looks for the heads')
     head_frames: int = Field(0, ge=0, description='of videos, for the heads')
@@ -87,6 +88,7 @@ class ForecastSettings(BaseModel, extra='forbid'):
     samples: int
     futures: int
     selection_dimensions: int
+    fused: Literal['features', 'tokens'] = 'features'
 
 
 class Recipe(BaseModel, extra='forbid'):

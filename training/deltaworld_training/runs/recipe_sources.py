@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deltaworld_ros.errors import UserError
 from deltaworld_training.data.clip import ClipSource
 from deltaworld_training.data.description import fingerprint
+from deltaworld_training.data.junction_clips import JunctionClips
 from deltaworld_training.data.street_clips import StreetClips
 from deltaworld_training.data.street_looks import LOOKS, StreetLooks
 from deltaworld_training.runs.recipe import Recipe, VideoSettings
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 # The heads' worlds come after every world that the other parts see.
 HEAD_SEEDS = TRAIN_SEEDS.start + 600_000
 HEAD_VIEWS = 3
+JUNCTION_SEEDS = TRAIN_SEEDS.start + 2_000_000
 CALIBRATION_SEEDS = TRAIN_SEEDS.start + 900_000
 CALIBRATION_CUTS = 60
 # The settings of a recipe's data that decide the clips of each source.
 SETTINGS = {
-    'street': ('street_first', 'street_clips'), 'videos': ('video_clips', 'videos'),
+    'street': ('street_first', 'street_clips'),
+    'junctions': ('street_first', 'junction_clips'), 'videos': ('video_clips', 'videos'),
     'street_looks': ('street_first', 'head_worlds'), 'video_looks': ('head_frames', 'videos'),
     'calibration_street': ('calibration_clips',), 'calibration_videos': ('calibration_videos',),
 }
@@ -44,11 +47,15 @@ def check_videos(recipe: Recipe, folder: Path | None) -> None:
 
 
 def clip_sources(recipe: Recipe, folder: Path | None) -> dict[str, ClipSource]:
-    """Return what every part is trained on by the name of its store: 'street' and 'videos'."""
+    """Return what every part is trained on by the name of its store."""
     data, image = recipe.needed('data'), recipe.needed('image')
     size, stride = (image.width, image.height), recipe.needed('forecast').stride
     sources: dict[str, ClipSource] = {'street': StreetClips(
         TRAIN_SEEDS.start + data.street_first, data.street_clips, data.clip_frames, stride, size)}
+    if data.junction_clips:
+        sources['junctions'] = JunctionClips(
+            JUNCTION_SEEDS + data.street_first, data.junction_clips, data.clip_frames, stride,
+            size)
     if data.video_clips:
         # Only videos need their decoder.
         from deltaworld_training.data.video_clips import VideoClips

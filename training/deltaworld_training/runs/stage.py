@@ -213,7 +213,7 @@ def stage_config(recipe: Recipe, name: str, folder: Path) -> dict[str, Any]:
     model.setdefault('seed', recipe.seed)
     data['init_args'] = {'seed': recipe.seed, **data.get('init_args', {})}
     if settings.after is not None and not settings.resume:
-        model.setdefault('initial', f'{{run}}/{settings.after}.safetensors')
+        model.setdefault('initial', [f'{{run}}/{settings.after}.safetensors'])
     trainer = dict(settings.trainer)
     trainer.setdefault('precision', fastest_precision())
     config = {'seed_everything': recipe.seed, 'model': model, 'data': data, 'trainer': trainer}

@@ -56,7 +56,7 @@ def fit_temperatures(
     for windows in stores:
         decode = DecodeGraph(
             networks.tokenizer, networks.segmentation, networks.depth, grid,
-            windows[0].labels.shape[1:], [1.0] * (manifest.steps + 1))
+            windows[0].labels.shape[1:], [1.0] * (manifest.steps + 1), manifest.fused)
         found.append(_guesses(networks, manifest, decode, windows))
     return [
         _best(decode, [guesses[lead] for guesses in found if guesses[lead]])

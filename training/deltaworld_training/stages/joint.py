@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.rotary import time_frequencies, time_table
-from deltaworld_training.stages.best_of_many import best_query
+from deltaworld_training.stages.energy_score import energy_score
 from deltaworld_training.stages.head_loss import HeadLoss
 from deltaworld_training.stages.heads import class_weights
 from deltaworld_training.stages.parts import Sizes
@@ -26,26 +26,26 @@ class JointStage(Stage):
     Learn tokens that decode well and that can be predicted.
 
     Batches hold windows of features with their truth: `context` known frames, then the future.
-    The future is decoded twice on the newest known frame, from its true tokens and from the
-    tokens of the best of K samples. Both count by the error of the features, relative to that of
-    copying the known frame, and by what the frozen heads read from them. The samples must also
-    come near the true tokens, and a little the true tokens to them.
+    The future is decoded twice on the newest known frame, from its true tokens and from the mean
+    tokens of K samples. Both count by the error of the features, relative to that of copying the
+    known frame, and by what the frozen heads read from them. Samples count by the energy score of
+    their tokens, and true tokens a little by how far they are from the samples' mean.
     """
 
     world: DeltaWorld
 
     def __init__(
         self, heads: Path, tokenizer: Sizes | None = None, world: Sizes | None = None,
-        context: int = 4, candidates: int = 16, commitment: float = 0.05,
+        context: int = 4, samples: int = 8, commitment: float = 0.05,
         class_loss: float = 3.0, label_loss: float = 0.0, depth_loss: float = 2.0,
-        balance: float = 0.5,
-        fixed_tokens: bool = False, queries: Literal['fresh', 'kept'] = 'kept', **options: Any,
+        balance: float = 0.5, fixed_tokens: bool = False,
+        queries: Literal['fresh', 'kept'] = 'kept', **options: Any,
     ):
         """
         Take the file of the heads, the sizes of both networks and the weights of the losses.
 
-        label_loss: share of known labels in that of the classes; commitment: how much true
-        tokens follow the predicted ones; balance: a class weighs its
+        samples: drawn of each window; label_loss: share of known labels in that of the classes;
+        commitment: how much true tokens follow the predicted ones; balance: a class weighs its
         frequency to minus this power; fixed_tokens: only the decoder learns; queries: a sample
         keeps one noise query through its steps, or draws a fresh one for each.
         """
@@ -55,7 +55,7 @@ class JointStage(Stage):
         self.world = self.learn('world', world, 'torch')  # type: ignore[assignment]
         self.head_loss = HeadLoss(heads, self.tokenizer.grid, label_loss)
         self.context = context
-        self.candidates = candidates
+        self.samples = samples
         self.queries = queries
         self.commitment = commitment
         self.class_loss = class_loss
@@ -85,7 +85,7 @@ class JointStage(Stage):
         tokens = torch.cat([anchor[:, None], deltas[:, :known - 1]], dim=1)
         true = deltas[:, known - 1:]
         table = time_table(times - times[:, known - 1:known], self.frequencies)
-        predicted = self.best_sample(tokens, table, true.detach())
+        samples = self.draw_samples(tokens, table, true.shape[1])
 
         now, future = features[:, known - 1], features[:, known:]
         truth = self.head_loss.truth(
@@ -93,39 +93,28 @@ class JointStage(Stage):
             batch['depth'][:, known:].flatten(0, 1))
         copy = (now[:, None] - future).square().mean((2, 3))
         losses: dict[str, Tensor] = {}
-        for name, used in (('true', true), ('best', predicted)):
+        mean = samples.mean(1)
+        for name, used in (('true_', true), ('', mean)):
             decoded = decode_all(self.tokenizer, used, now)
             error = (decoded - future).square().mean((2, 3))
             classes, depth = self.head_loss(decoded.flatten(0, 1), truth)
-            losses[f'{name}_features'] = (error / (copy + STILL)).mean()
-            losses[f'{name}_classes'] = self.class_loss * classes
-            losses[f'{name}_depth'] = self.depth_loss * depth
+            losses[f'{name}features'] = (error / (copy + STILL)).mean()
+            losses[f'{name}classes'] = self.class_loss * classes
+            losses[f'{name}depth'] = self.depth_loss * depth
         energy = true.detach().square().mean()
-        losses['tokens'] = (predicted - true.detach()).square().mean() / energy
+        losses['tokens'] = energy_score(samples, true.detach()).mean() / energy.sqrt()
         total = torch.stack(list(losses.values())).sum()
-        total = total + self.commitment * (predicted.detach() - true).square().mean() / energy
+        total = total + self.commitment * (mean.detach() - true).square().mean() / energy
         self.log('loss', total, prog_bar=True)
         self.log_dict(losses)
         return total
 
-    def best_sample(
-        self, tokens: Tensor, table: tuple[Tensor, Tensor], true: Tensor,
-    ) -> Tensor:
-        """Return the sample (B, S, Dz) nearest to the true tokens, of K drawn, with gradients."""
-        steps, noise = true.shape[1], self.noise(len(tokens), QUERIES)
+    def draw_samples(self, tokens: Tensor, table: tuple[Tensor, Tensor], steps: int) -> Tensor:
+        """Return samples (B, K, S, Dz) of the tokens after known ones (B, T, Dz)."""
         drawn = 1 if self.queries == 'kept' else steps
-
-        def predict(queries: Tensor) -> Tensor:
-            return self.world.rollout(
-                tokens, table, queries.expand(-1, -1, steps, -1)).float()
-
-        def draw(count: int) -> Tensor:
-            return NOISE_STD * noise.normal(count, drawn, self.world.noise_size)[:, None]
-
-        def errors(queries: Tensor) -> Tensor:
-            return (predict(queries[:, 0]) - true[:, None]).square().mean((2, 3))[:, None]
-
-        return predict(best_query(draw, errors, self.candidates, self.candidates))[:, 0]
+        noise = NOISE_STD * self.noise(len(tokens), QUERIES).normal(
+            self.samples, drawn, self.world.noise_size)
+        return self.world.rollout(tokens, table, noise.expand(-1, -1, steps, -1)).float()
 
 
 def decode_all(tokenizer: Any, tokens: Tensor, start: Tensor) -> Tensor:

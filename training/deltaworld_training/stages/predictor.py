@@ -12,6 +12,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.predictor import DeltaWorld
 from deltaworld_ros.model.rotary import time_frequencies, time_table
 from deltaworld_training.stages.best_of_many import best_query
+from deltaworld_training.stages.energy_score import energy_score
 from deltaworld_training.stages.losses import ELEMENTWISE
 from deltaworld_training.stages.noise import SampleNoise
 from deltaworld_training.stages.parts import Sizes, frozen, load_part
@@ -28,7 +29,8 @@ class PredictorStage(Stage):
     The objective 'next' predicts every next token from the true ones before it, under a causal
     mask; 'rollout' predicts the tokens after `context` frames from its own predictions. The
     candidates run without gradients, a few at a time, and the winner again with them. A world
-    with a learned query is the discriminative model: one prediction and no choice.
+    with a learned query is the discriminative model: one prediction and no choice. With the loss
+    'energy' all K count together, by the energy score of rollouts with kept queries.
     """
 
     world: DeltaWorld
@@ -37,7 +39,7 @@ class PredictorStage(Stage):
         self, world: Sizes | None = None, tokenizer: Path | None = None,
         objective: Literal['next', 'rollout'] = 'next', candidates: int = 256,
         queries: Literal['fresh', 'kept'] = 'fresh',
-        loss: Literal['mse', 'smooth_l1'] = 'smooth_l1', context: int = 4,
+        loss: Literal['mse', 'smooth_l1', 'energy'] = 'smooth_l1', context: int = 4,
         token_noise: float = 0.0, chunk: int = 16, initialisation: Initialisation = 'paper',
         **options: Any,
     ):
@@ -55,7 +57,10 @@ class PredictorStage(Stage):
         self.objective = objective
         self.candidates = candidates
         self.queries = queries
-        self.loss = ELEMENTWISE[loss]
+        self.scored = loss == 'energy'
+        if self.scored and (objective, queries) != ('rollout', 'kept'):
+            raise UserError('loss energy: needs objective: rollout and queries: kept')
+        self.loss = ELEMENTWISE['mse' if self.scored else loss]
         self.context = context
         self.token_noise = token_noise
         self.chunk = chunk
@@ -82,6 +87,8 @@ class PredictorStage(Stage):
             return teacher_forced(self.world, known, table, queries)
 
         steps = true.shape[1]
+        if self.scored:
+            return self.score(known[:, :first], table, true)
         queries = self.choose(predict, true, self.noise(size, QUERIES))
         predicted = predict(queries.expand(-1, steps, -1)[:, :, None])[:, :, 0].float()
         loss = self.loss(predicted, true).mean()
@@ -89,6 +96,19 @@ class PredictorStage(Stage):
         # Zero tokens are the prediction that nothing changes, for a compact tokenizer.
         best = (predicted.detach() - true).square().mean() / true.square().mean()
         self.log('best', best, prog_bar=True)
+        return loss
+
+    def score(self, known: Tensor, table: tuple[Tensor, Tensor], true: Tensor) -> Tensor:
+        """Return the energy score of K samples for the true tokens (B, S, Dz)."""
+        noise = NOISE_STD * self.noise(len(true), QUERIES).normal(
+            self.candidates, 1, self.world.noise_size)
+        samples = self.world.rollout(
+            known, table, noise.expand(-1, -1, true.shape[1], -1)).float()
+        energy = true.square().mean()
+        loss = energy_score(samples, true).mean() / energy.sqrt()
+        self.log('loss', loss, prog_bar=True)
+        missed = (samples.detach().mean(1) - true).square().mean() / energy
+        self.log('mean', missed, prog_bar=True)
         return loss
 
     def choose(self, predict: Any, true: Tensor, noise: SampleNoise) -> Tensor:

@@ -16,7 +16,14 @@ from deltaworld_ros.model.networks import build_part
 from deltaworld_training.stages.initialisation import initialise
 from deltaworld_training.stages.noise import SampleNoise
 from deltaworld_training.stages.optimizer import Decay, Schedule, adamw, rate_factor
-from deltaworld_training.stages.parts import Sizes, frozen, load_part, load_weights, read_part
+from deltaworld_training.stages.parts import (
+    Sizes,
+    frozen,
+    holds,
+    load_part,
+    load_weights,
+    read_part,
+)
 
 Initialisation = Literal['paper', 'torch']
 # Blocks that torch.compile is given one by one: their parents are called by several methods.
@@ -36,13 +43,14 @@ class Stage(lightning.LightningModule):
         self, rate: float, weight_decay: float = 0.0, warm_up: int = 0,
         schedule: Schedule = 'constant', betas: tuple[float, float] = (0.9, 0.999),
         decay: Decay = 'all', seed: int = 0, backbone: Path | None = None,
-        initial: Path | None = None, compile_blocks: bool = False,
+        initial: Path | list[Path] | None = None, compile_blocks: bool = False,
     ):
         """
         Take the optimiser's settings (see `optimizer`) and what the stage starts from.
 
-        backbone: file of the frozen backbone, needed for batches of frames; initial: file whose
-        weights the learning parts start with; compile_blocks: torch.compile every block.
+        backbone: file of the frozen backbone, needed for batches of frames; initial: file or
+        files whose weights the learning parts start with; compile_blocks: torch.compile every
+        block.
         """
         super().__init__()
         self.strict_loading = False
@@ -53,7 +61,7 @@ class Stage(lightning.LightningModule):
         self.betas = betas
         self.decay = decay
         self.seed = seed
-        self.initial = initial
+        self.initial = [initial] if isinstance(initial, Path) else initial or []
         self.compile_blocks = compile_blocks
         self.sizes: dict[str, Sizes] = {}
         self.backbone: Any = frozen(load_part(backbone, 'backbone')[0]) if backbone else None
@@ -62,8 +70,9 @@ class Stage(lightning.LightningModule):
     def learn(self, part: str, sizes: Sizes | None, initialisation: Initialisation) -> nn.Module:
         """Build a part that learns from its sizes or from `initial`, alike in every process."""
         state = None
-        if self.initial is not None:
-            found, state = read_part(self.initial, part)
+        source = self._source(part)
+        if source is not None:
+            found, state = read_part(source, part)
             sizes = found if sizes is None else sizes
         if sizes is None:
             raise UserError(f'{part}: give its sizes, or a file to start from')
@@ -72,8 +81,8 @@ class Stage(lightning.LightningModule):
             module = build_part(part, sizes)
             if initialisation == 'paper':
                 initialise(module)
-        if state is not None and self.initial is not None:
-            load_weights(module, state, self.initial)
+        if state is not None and source is not None:
+            load_weights(module, state, source)
         self.sizes[part] = sizes
         if self.compile_blocks:
             # Blocks share their code, and each runs with and without gradients and known frames.
@@ -83,6 +92,13 @@ class Stage(lightning.LightningModule):
                     for block in getattr(owner, name, None) or ():
                         block.compile()
         return module.train()
+
+    def _source(self, part: str) -> Path | None:
+        """Return the last of the files to start from that holds a part, None without files."""
+        if not self.initial:
+            return None
+        return next((path for path in reversed(self.initial) if holds(path, part)),
+                    self.initial[0])
 
     def features(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the float32 features (B, F, N, D) of a batch of features or of frames."""

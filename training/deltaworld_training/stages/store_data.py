@@ -121,7 +121,7 @@ def encode_store(
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             pairs = tokenizer.encode(
                 features[:, :-1].flatten(0, 1), features[:, 1:].flatten(0, 1))
-        anchor = tokenizer.encode_anchor(features.flatten(0, 1))
+            anchor = tokenizer.encode_anchor(features.flatten(0, 1)).float()
         deltas[part, 1:] = pairs.float().unflatten(0, (count, frames - 1)).cpu().numpy()
         anchors[part] = anchor.unflatten(0, (count, frames)).cpu().numpy()
     tokenizer.cpu()
