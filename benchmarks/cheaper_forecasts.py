@@ -40,10 +40,10 @@ from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
 from deltaworld_ros.evaluate.drive import Options
 from deltaworld_ros.evaluate.evaluator import Evaluator
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.model.networks import Networks
-from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.stages.parts import load_part, read_part
 
 # The longest context of those compared: 4 frames of 0.3 s.
@@ -140,7 +140,7 @@ def prepare(folder: Path, shipped: str, decoders: dict[str, Path]) -> None:
         'default': {}, 'stride': {'stride': 0.3, 'steps': 2},
         **{f'decoder{layers}': {} for layers in decoders}}
     missing = [name for name in changes if not (folder / name / 'bundle.yaml').is_file()]
-    networks = bundle_networks(source) if missing else None
+    networks = graph_networks(source) if missing else None
     for name in missing:
         assert networks is not None
         layers = name.removeprefix('decoder')

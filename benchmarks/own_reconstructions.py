@@ -29,9 +29,9 @@ from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.evaluate.demo import SAMPLE_BAG
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.forecast.selection import select_futures
 from deltaworld_ros.model.networks import Networks
-from deltaworld_training.runs.bundle_weights import bundle_networks
 
 WAYS = ('now', 're-encoded', 'own')
 Array = NDArray[np.float32]
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument('--every', type=float, default=0.4, help='s between two forecasts')
     given = parser.parse_args()
     bundle = load_bundle(given.bundle)
-    networks, manifest = bundle_networks(bundle), bundle.manifest
+    networks, manifest = graph_networks(bundle), bundle.manifest
     for part in networks.parts().values():
         part.eval()
     roller = Roller(networks, manifest, round(given.horizon / manifest.stride))

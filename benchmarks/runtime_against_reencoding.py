@@ -32,11 +32,11 @@ from torch import Tensor
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.engine import load_engine
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.rotary import time_table
-from deltaworld_training.runs.bundle_weights import bundle_networks
 
 MAPS = ('labels', 'depth', 'fused_labels', 'fused_depth', 'confidence')
 # What is asked of the runtime: how many times faster at this number of samples.
@@ -119,7 +119,7 @@ class ReencodingForecaster:
 def shipped_networks(name: str) -> tuple[Bundle, Networks]:
     """Return a bundle of the street recipes and its networks, read back from its graphs."""
     bundle = load_bundle(name)
-    return bundle, bundle_networks(bundle)
+    return bundle, graph_networks(bundle)
 
 
 def vit_small(folder: Path) -> tuple[Bundle, Networks]:

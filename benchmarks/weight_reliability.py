@@ -21,9 +21,9 @@ import numpy as np
 
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.evaluate.scorers.calibration import reliability
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.forecast.selection import temper
 from deltaworld_training.data.feature_store import FeatureStore
-from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.stages.sampled_windows import SampledWindow, sample_windows
 from deltaworld_training.stages.weight_calibration import (
     closest_future,
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument('--windows', type=int, default=150, help='of each store and half')
     given = parser.parse_args()
     bundle = load_bundle(given.bundle)
-    networks, manifest = bundle_networks(bundle), bundle.manifest
+    networks, manifest = graph_networks(bundle), bundle.manifest
     for part in networks.parts().values():
         part.eval()
     halves: list[list[list[SampledWindow]]] = [[], []]

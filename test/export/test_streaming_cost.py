@@ -26,10 +26,10 @@ from support.vit_bundle import export_vit_bundle, vit_networks
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.manifest import GRAPHS
 from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.forecast.frame_gate import Restart
 from deltaworld_ros.model.networks import Networks
-from deltaworld_training.runs.bundle_weights import bundle_networks
 
 FRAMES = 7
 SAMPLES = 2
@@ -52,7 +52,7 @@ def benchmark_module() -> ModuleType:
 def compact() -> Pair:
     """Return the shipped bundle and its networks."""
     bundle = load_bundle('street-lite0')
-    return bundle, bundle_networks(bundle)
+    return bundle, graph_networks(bundle)
 
 
 @pytest.fixture(scope='module')

@@ -12,9 +12,9 @@ from support.network_bundle import trained_like, write_network_bundle
 from deltaworld_ros.bundle.load import Bundle, load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.demo import SAMPLE_BAG
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.model.networks import load_networks, save_networks
 from deltaworld_training.data.sources.bags import BagRecording
-from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.runs.finetune import FineTuning, duration
 from deltaworld_training.runs.recipe import load_recipe
 from deltaworld_training.stages.tokenizer import reconstruct
@@ -28,29 +28,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load_bundle(folder)
 
 
-def test_weights_come_back_out_of_a_bundle(bundle: Bundle) -> None:
-    """Tokenizer and predictor are those that were exported, to half precision."""
-    expected, found = trained_like(), bundle_networks(bundle)
-    for part in ('tokenizer', 'world'):
-        state = found.parts()[part].state_dict()
-        for name, value in expected.parts()[part].state_dict().items():
-            assert torch.allclose(state[name], value, atol=1e-3, rtol=1e-3), f'{part}.{name}'
-    assert found.sizes['world']['layers'] == 2
-
-
 def test_weights_come_out_of_the_shipped_bundle() -> None:
     """The shipped bundle can be trained on from: its golden arrays come out again."""
-    networks = bundle_networks(load_bundle('street-lite0'))
+    networks = graph_networks(load_bundle('street-lite0'))
     assert networks.sizes['tokenizer']['encoder_layers'] == 2
-
-
-def test_other_weights_than_the_golden_ones_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A graph that was read wrongly never starts a training."""
-    monkeypatch.setattr('deltaworld_training.runs.bundle_weights.MIN_COSINE', 1.1)
-    with pytest.raises(UserError, match='other features than the bundle .*give --networks'):
-        bundle_networks(load_bundle('street-lite0'))
 
 
 def test_finetuning_writes_a_bundle_that_knows_the_bag_better(

@@ -14,6 +14,7 @@ from rich.console import Console
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest, sha256_of
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, build_networks, save_networks
 from deltaworld_ros.model.protocols import Backbone
@@ -22,7 +23,6 @@ from deltaworld_training.data.description import check_description
 from deltaworld_training.data.extractor import FeatureExtractor, feature_extractor
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.runs.bundle_manifest import bundle_manifest, network_sizes
-from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.runs.provenance import licence_text
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.recipe_sources import (
@@ -127,7 +127,7 @@ class BundleRun:
             return known
         (self.folder / 'features.onnx').unlink(missing_ok=True)   # of another backbone
         if start is not None:
-            networks = bundle_networks(load_bundle(start))
+            networks = graph_networks(load_bundle(start))
             save_networks(networks, self.folder / 'start.safetensors')
             backbone = networks.backbone
         else:

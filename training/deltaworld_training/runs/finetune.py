@@ -15,6 +15,7 @@ from rich.console import Console
 from deltaworld_ros.bundle.load import Bundle
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.errors import UserError
+from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.export.write_bundle import export_bundle
 from deltaworld_ros.model.networks import Networks, load_networks, save_networks
 from deltaworld_training.data.clip import Clip, ClipSource
@@ -27,7 +28,6 @@ from deltaworld_training.data.recordings import Recording
 from deltaworld_training.data.sampled_clips import SampledClips
 from deltaworld_training.data.sampling import FixedStride
 from deltaworld_training.runs.bundle import load_trained
-from deltaworld_training.runs.bundle_weights import bundle_networks
 from deltaworld_training.runs.recipe import Recipe
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
@@ -120,7 +120,7 @@ class FineTuning:
     def start(self) -> Networks:
         """Return the networks to start from, and keep them in a file."""
         networks = (
-            load_networks(self.networks) if self.networks else bundle_networks(self.bundle))
+            load_networks(self.networks) if self.networks else graph_networks(self.bundle))
         save_networks(networks, self.folder / 'start.safetensors')
         return networks
 
