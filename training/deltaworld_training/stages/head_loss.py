@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deltaworld_training.stages.heads import as_maps, masked_cross_entropy
+from deltaworld_training.stages.heads import as_maps
 from deltaworld_training.stages.losses import masked
 from deltaworld_training.stages.parts import frozen, load_part
 
@@ -21,13 +21,12 @@ class Truth:
     What forecasts of some frames are compared with.
 
     Logarithms of the class probabilities (n, classes, a, b) and the depth (n, a, b) that the heads
-    read from the true features; the labels and depth (n, a, b) that the frames were made with, 255
-    and NaN where unknown.
+    read from the true features; the depth (n, a, b) that the frames were made with, NaN where
+    unknown.
     """
 
     classes: Tensor
     depth: Tensor
-    known_labels: Tensor
     known_depth: Tensor
 
 
@@ -36,20 +35,19 @@ class HeadLoss(nn.Module):
     The divergence of the classes and the mean error of log depth, on forecast features.
 
     Classes are compared with what the heads read from the true features, which keeps forecasts
-    true to the heads on pictures of every origin, and with `label_loss` with known labels too.
-    Depth is compared with what the heads read and, half and half, with the known depth.
+    true to the heads on pictures of every origin. Depth is compared with what the heads read and,
+    half and half, with the known depth.
     """
 
     class_weights: Tensor
 
-    def __init__(self, heads: Path, grid: tuple[int, int], label_loss: float = 0.0):
-        """Take the file of the heads, the features' grid (rows, columns) and a loss's weight."""
+    def __init__(self, heads: Path, grid: tuple[int, int]):
+        """Take the file of the heads and the features' grid (rows, columns)."""
         super().__init__()
         segmentation, sizes = load_part(heads, 'segmentation')
         self.segmentation: Any = frozen(segmentation)
         self.depth: Any = frozen(load_part(heads, 'depth')[0])
         self.grid = grid
-        self.label_loss = label_loss
         self.register_buffer('class_weights', torch.ones(sizes['classes']), persistent=False)
 
     def train(self, mode: bool = True) -> 'HeadLoss':
@@ -66,10 +64,10 @@ class HeadLoss(nn.Module):
         return scores, self.depth.resized(self.depth(maps), resize)[:, 0]
 
     @torch.no_grad()
-    def truth(self, features: Tensor, labels: Tensor, depth: Tensor) -> Truth:
-        """Return what to compare with: features (n, N, D), labels and depth (n, a, b)."""
+    def truth(self, features: Tensor, depth: Tensor) -> Truth:
+        """Return what to compare with: features (n, N, D), depth (n, a, b)."""
         scores, read = self.read(features, (depth.shape[-2], depth.shape[-1]))
-        return Truth(F.log_softmax(scores, 1), read, labels.long(), depth.float())
+        return Truth(F.log_softmax(scores, 1), read, depth.float())
 
     def forward(self, features: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
         """Compare features (n, N, D) with the truth: both losses, scalars."""
@@ -79,9 +77,6 @@ class HeadLoss(nn.Module):
         divergence = (likely * (truth.classes - F.log_softmax(scores, 1))).sum(1)
         weights = torch.einsum('nchw,c->nhw', likely, self.class_weights)
         classes = (weights * divergence).sum() / weights.sum()
-        if self.label_loss:
-            classes = classes + self.label_loss * masked_cross_entropy(
-                scores, truth.known_labels, self.class_weights)
         largest = self.depth.centres.max()
         known = truth.known_depth
         known_mask = known.isfinite() & (known > 0.0) & (known < largest)

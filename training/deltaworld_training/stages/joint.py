@@ -36,24 +36,23 @@ class JointStage(Stage):
 
     def __init__(
         self, heads: Path, tokenizer: Sizes | None = None, world: Sizes | None = None,
-        context: int = 4, samples: int = 8, commitment: float = 0.05,
-        class_loss: float = 3.0, label_loss: float = 0.0, depth_loss: float = 2.0,
-        balance: float = 0.5, fixed_tokens: bool = False,
+        context: int = 4, samples: int = 8, commitment: float = 0.05, class_loss: float = 3.0,
+        depth_loss: float = 2.0, balance: float = 0.5, fixed_tokens: bool = False,
         queries: Literal['fresh', 'kept'] = 'kept', **options: Any,
     ):
         """
         Take the file of the heads, the sizes of both networks and the weights of the losses.
 
-        samples: drawn of each window; label_loss: share of known labels in that of the classes;
-        commitment: how much true tokens follow the predicted ones; balance: a class weighs its
-        frequency to minus this power; fixed_tokens: only the decoder learns; queries: a sample
-        keeps one noise query through its steps, or draws a fresh one for each.
+        samples: drawn of each window; commitment: how much true tokens follow the predicted ones;
+        balance: a class weighs its frequency to minus this power; fixed_tokens: only the decoder
+        learns; queries: a sample keeps one noise query through its steps, or draws a fresh one
+        for each.
         """
         super().__init__(**options)
         tokenizer_module: Any = self.learn('tokenizer', tokenizer, 'torch')
         self.tokenizer = tokenizer_module
         self.world = self.learn('world', world, 'torch')  # type: ignore[assignment]
-        self.head_loss = HeadLoss(heads, self.tokenizer.grid, label_loss)
+        self.head_loss = HeadLoss(heads, self.tokenizer.grid)
         self.context = context
         self.samples = samples
         self.queries = queries
@@ -89,8 +88,7 @@ class JointStage(Stage):
 
         now, future = features[:, known - 1], features[:, known:]
         truth = self.head_loss.truth(
-            future.flatten(0, 1), batch['labels'][:, known:].flatten(0, 1),
-            batch['depth'][:, known:].flatten(0, 1))
+            future.flatten(0, 1), batch['depth'][:, known:].flatten(0, 1))
         copy = (now[:, None] - future).square().mean((2, 3))
         losses: dict[str, Tensor] = {}
         mean = samples.mean(1)
