@@ -18,7 +18,7 @@ from deltaworld_training.data.feature_store import FeatureStore, Windows
 from deltaworld_training.stages.parts import load_part
 from deltaworld_training.stages.precision import fastest_precision
 
-TOKEN_BATCH = 64
+TOKEN_BATCH = 16
 
 
 class StoreData(lightning.LightningDataModule):
