@@ -67,7 +67,7 @@ def _read_notes(bundle: Bundle) -> tuple[dict[str, dict[str, Any]], dict[str, Te
         notes = {prop.key: prop.value for prop in model.metadata_props}
         if not {WEIGHTS, FOLDED, SIZES} <= notes.keys():
             raise UserError(f'{bundle.path}: its graphs do not name their weights, since an older '
-                            'version exported it; give --networks')
+                            'version exported it; export it again, or give --networks')
         constants = {tensor.name.removesuffix(HALF): numpy_helper.to_array(tensor)
                      for tensor in model.graph.initializer}
         try:
