@@ -39,7 +39,6 @@ class DepthHead(nn.Module):
     by which planes stay planes and a flat road stays flat.
     """
 
-    BATCH_NORM_BEFORE = ('bn', 'head')
     centres: Tensor
 
     def __init__(
