@@ -40,7 +40,7 @@ def small_recipe() -> Recipe:
     stages['predictor'].model['candidates'] = stages['joint'].model['samples'] = 4
     for name, batch, steps in (
             ('heads', 8, 200), ('tokenizer', 4, 4), ('predictor', 4, 4), ('joint', 4, 6),
-            ('decoder', 4, 2)):
+            ('samples', 4, 2), ('decoder', 4, 2)):
         stage = stages[name]
         stage.data.setdefault('init_args', {}).update(
             batch=batch, folders=['{run}/street'], weights=None)

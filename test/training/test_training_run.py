@@ -101,7 +101,7 @@ def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:
     recipe = small_recipe()
     recipe.start = str(folder / 'street-lite0')
     recipe.needed('data').street_first = 4
-    for name in ('tokenizer', 'predictor', 'decoder'):
+    for name in ('tokenizer', 'predictor', 'samples', 'decoder'):
         del recipe.stages[name]
     for stage in recipe.stages.values():
         stage.model['initial'] = '{run}/start.safetensors'
