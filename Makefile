@@ -61,6 +61,7 @@ demo: $(RUNTIME)  ## a real drive through the live node, with a report in demo_o
 lint: $(DEVELOPMENT)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	MYPYPATH=test $(VENV)/bin/mypy --follow-imports silent benchmarks
 
 test: lint
 	.ci/install_egl

@@ -107,7 +107,9 @@ def randomise(networks: Networks, side: int) -> None:
                 elif parameter.ndim > 1:
                     parameter.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
         # Of random heads the best two classes are nearly equal, which no half type decides alike.
-        networks.segmentation.head.bias.copy_(10.0 * torch.arange(len(CITYSCAPES)))
+        bias = networks.segmentation.head.bias
+        assert bias is not None
+        bias.copy_(10.0 * torch.arange(len(CITYSCAPES)))
         fit_to_size(networks, side, side)
 
 
@@ -129,7 +131,7 @@ def work(networks: Networks) -> dict[str, float]:
 def vit_bundle(networks: Networks, precision: Precision, folder: Path) -> Bundle:
     """Export the networks as `deltaworld convert` and `export` do."""
     head = Head(networks.segmentation, networks.sizes['segmentation'], CITYSCAPES)
-    converted = Converted(networks, {'random': head}, [], [])
+    converted = Converted(networks, 'delta', {'random': head}, [], [])
     manifest = converted_manifest(converted, f'vit-{precision}')
     noise = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
     side = (manifest.image_width, manifest.image_height)
@@ -181,7 +183,8 @@ def main() -> None:
     path = options.output / f'{name}-{result["date"]}.json'
     table = Table('bundle', 'engine', 'ms', 'forecasts/s', 'TFLOP/s', 'share')
     with tempfile.TemporaryDirectory() as folder:
-        bundles = {'street-lite0': (load_bundle('street-lite0'), None)}
+        bundles: dict[str, tuple[Bundle, int | None]] = {
+            'street-lite0': (load_bundle('street-lite0'), None)}
         networks = vit_networks(sizes)
         randomise(networks, sizes['side'])
         gflops = result['gflops'] = work(networks)

@@ -128,12 +128,12 @@ def main() -> None:
     first = np.array(spent['one camera', 1][1:])   # the first round warms up
     print('| way | cameras | wall (ms) | CPU (ms) | a further camera, wall | CPU |\n'
           '|---|---:|---:|---:|---:|---:|')
-    for (way, number), values in spent.items():
+    for (name, number), values in spent.items():
         times = np.array(values[1:])
         wall, cpu = 1e3 * np.median(times, axis=0)
         further = np.median((times / first - 1), axis=0) / max(1, number - 1)
         shares = ' | '.join(f'{share:.2f}' if number > 1 else '' for share in further)
-        print(f'| {way} | {number} | {wall:.0f} | {cpu:.0f} | {shares} |')
+        print(f'| {name} | {number} | {wall:.0f} | {cpu:.0f} | {shares} |')
 
 
 if __name__ == '__main__':

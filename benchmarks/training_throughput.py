@@ -52,7 +52,7 @@ SAMPLE = ROOT / 'deltaworld_ros' / 'sample' / 'highway'
 SOURCES = ('street', 'bag', 'shards', 'features')
 STAGES = ('tokenizer', 'predictor', 'heads')
 RECIPE = load_recipe('street-cpu')
-FRAMES, STORED_FRAMES, STRIDE, CANDIDATES = 7, 10, 0.2, 64
+FRAMES, STORED_FRAMES, STRIDE = 7, 10, 0.2
 SIZE, FOCAL_LENGTH = (320, 192), 240.0
 SHARD_CLIPS, STORED_CLIPS = 32, 500
 WARM_UP = 1
@@ -124,22 +124,18 @@ def stage_of(name: str) -> lightning.LightningModule:
     """Return a stage with the sizes of the recipe and untrained networks before it."""
     sizes = network_sizes(RECIPE)
     networks = build_networks(sizes)
-    for code in (networks.tokenizer.delta_code, networks.tokenizer.anchor_code):
-        code.basis.normal_()
     stage: Any
     if name == 'tokenizer':
-        own = RECIPE.settings('tokenizer').model['tokenizer']
-        stage = TokenizerStage(own, 'relative', 'decoded', rate=1e-4)
-        stage.tokenizer.delta_code.basis.normal_()
+        stage = TokenizerStage(sizes['tokenizer'], 'relative', 'decoded', rate=1e-4)
     elif name == 'predictor':
         stage = PredictorStage(
-            sizes['world'], objective='rollout', queries='kept', loss='mse', rate=1e-4,
-            candidates=CANDIDATES)
-        stage.tokenizer = frozen(networks.tokenizer)
+            sizes['world'], objective='rollout', queries='kept', loss='energy', rate=1e-4,
+            candidates=RECIPE.settings('predictor').model['candidates'])
+        stage.tokenizer = frozen(networks.parts()['tokenizer'])
     else:
         stage = HeadsStage(
             RECIPE.grid, sizes['segmentation'], sizes['depth'], 'scale_free', rate=1e-4)
-    stage.backbone = frozen(networks.backbone)
+    stage.backbone = frozen(networks.parts()['backbone'])
     return stage
 
 

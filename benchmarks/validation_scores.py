@@ -24,7 +24,7 @@ from deltaworld_ros.model.rotary import time_frequencies, time_table
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.data.recordings import UNLABELLED
 from deltaworld_training.diversity.evaluation import copy_last, score_past, with_features
-from deltaworld_training.diversity.futures import true_futures
+from deltaworld_training.diversity.futures import TrueFutures, true_futures
 from deltaworld_training.diversity.measures import PastScore, pool
 from deltaworld_training.stages.head_loss import HeadLoss
 from deltaworld_training.stages.joint import decode_all
@@ -139,7 +139,8 @@ def score_pasts(run: Path, count: int, tokenizer: Any, world: Any) -> None:
         found = [backbone(torch.from_numpy(image[None]).permute(0, 3, 1, 2)) for image in images]
         return np.asarray(torch.cat(found).numpy())
     size = 320, 192
-    renderer, seed, sets = Renderer(*size), PAST_SEEDS, []
+    renderer, seed = Renderer(*size), PAST_SEEDS
+    sets: list[TrueFutures] = []
     while len(sets) < count:
         sets += [found for found in [true_futures(seed, renderer)] if found]
         seed += 1
