@@ -159,6 +159,7 @@ OPERATORS: dict[str, Operator] = {
     'Mul': lambda x, a: x[0] * x[1],
     'Neg': lambda x, a: -x[0],
     'Reciprocal': lambda x, a: x[0].reciprocal(),
+    'ReduceL2': _reduce(torch.linalg.vector_norm),
     'ReduceMean': _reduce(torch.mean),
     'ReduceSum': _reduce(torch.sum),
     'Relu': lambda x, a: torch.relu(x[0]),

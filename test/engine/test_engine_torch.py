@@ -72,6 +72,7 @@ CASES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ('LayerNormalization', [floats(2, 5, 8), floats(5, 8)], {'axis': 1, 'epsilon': 1e-3}),
     ('LayerNormalization', [1e-3 * floats(2, 8), floats(8)], {}),
     ('MatMul', [floats(2, 1, 4, 3), floats(5, 3, 2)], {}),
+    ('ReduceL2', [floats(2, 5, 3), ints(-1)], {}),
     ('ReduceMean', [floats(2, 5, 3), ints(1)], {'keepdims': 0}),
     ('ReduceMean', [floats(2, 5, 3), ints(-1, 0)], {}),
     ('ReduceSum', [floats(2, 5, 3), ints(1, 2)], {'keepdims': 1}),

@@ -120,6 +120,6 @@ def test_other_networks_than_the_golden_ones_are_refused(
 ) -> None:
     """Code that changed since the export never starts a training."""
     monkeypatch.setattr('deltaworld_ros.model.residual_world.ResidualWorld.start',
-                        lambda self, noise, last: self.last_input(last))
+                        lambda self, noise, last: self.noise_input(50.0 * noise))
     with pytest.raises(UserError, match='other future_tokens than the bundle .*give --networks'):
         graph_networks(load_bundle(folder))

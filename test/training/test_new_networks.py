@@ -97,15 +97,20 @@ def toy_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def toy_recipe():
     recipe = small_recipe()
     recipe.backbone = {'kind': 'toy_backbone', 'feature_size': 12}
-    recipe.stages.pop('decoder')
-    heads, joint = recipe.stages['heads'], recipe.stages['joint']
+    for name in ('samples', 'decoder'):
+        recipe.stages.pop(name)
+    heads = recipe.stages['heads']
     heads.model |= {'grid': [8, 12]}
     heads.model['segmentation']['size'] = heads.model['depth']['size'] = 12
     heads.trainer['max_steps'] = 2
-    joint.model['tokenizer'] = {
-        'kind': 'toy_tokenizer', 'feature_size': 12, 'grid': [8, 12], 'token_size': 24}
-    joint.model['world'] = {'kind': 'toy_world', 'token_size': 24, 'noise_size': 6}
-    joint.trainer['max_steps'] = 2
+    for name in ('tokenizer', 'joint'):
+        recipe.stages[name].model['tokenizer'] = {
+            'kind': 'toy_tokenizer', 'feature_size': 12, 'grid': [8, 12], 'token_size': 24}
+    for name in ('predictor', 'joint'):
+        recipe.stages[name].model['world'] = {
+            'kind': 'toy_world', 'token_size': 24, 'noise_size': 6}
+    for name in ('tokenizer', 'predictor', 'joint'):
+        recipe.stages[name].trainer['max_steps'] = 2
     return recipe
 
 
