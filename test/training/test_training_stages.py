@@ -120,6 +120,30 @@ def test_predictor_learns(files: dict[str, Path], settings: dict) -> None:
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 
+def test_the_energy_score_trains_all_samples(files: dict[str, Path]) -> None:
+    """Samples come nearer to the true tokens and keep a spread; it needs whole rollouts."""
+    scored = {'loss': 'energy', 'objective': 'rollout', 'queries': 'kept', 'candidates': 6}
+    stage = PredictorStage(
+        WORLD | {'kind': 'residual', 'noise_size': 2}, tokenizer=files['tokenizer'], rate=2e-3,
+        **scored)
+    noises: list[torch.Tensor] = []
+    samples: list[torch.Tensor] = []
+    rollout = stage.world.rollout
+
+    def seen(tokens: torch.Tensor, table: tuple, noise: torch.Tensor) -> torch.Tensor:
+        noises.append(noise)
+        samples.append(rollout(tokens, table, noise))
+        return samples[-1]
+    stage.world.rollout = seen
+    losses = fit(stage, TinyData(), 25)
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert noises[0].shape[1] == 6 and noises[0].shape[-1] == 2
+    assert torch.equal(noises[0][:, :, 0], noises[0][:, :, -1])
+    assert float(samples[-1].detach().std(1).mean()) > 1e-3
+    with pytest.raises(UserError, match='loss energy: needs objective: rollout'):
+        PredictorStage(WORLD, rate=1e-3, loss='energy')
+
+
 def test_heads_learn_classes_and_depth() -> None:
     """Cross-entropy and the depth loss fall together; one head alone trains too."""
     stage = HeadsStage(GRID, **HEADS, rate=1e-2, schedule='cosine')
