@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,14 +41,13 @@ def plot(lines: Sequence[Line], x_title: str, y_title: str, x_range: tuple[float
 
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
              f'aria-label="{escape(y_title)} against {escape(x_title)}" class="plot">']
-    for step in range(5):
-        value = y_range[0] + (y_range[1] - y_range[0]) * step / 4
+    for value in ticks(*y_range):
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 12}" y1="{y(value):.1f}" '
                      f'y2="{y(value):.1f}" class="grid"/><text x="{_LEFT - 6}" '
-                     f'y="{y(value) + 4:.1f}" text-anchor="end">{value:.2g}</text>')
-        across = x_range[0] + (x_range[1] - x_range[0]) * step / 4
-        parts.append(f'<text x="{x(across):.1f}" y="{_HEIGHT - _BOTTOM + 16}" '
-                     f'text-anchor="middle">{across:.2g}</text>')
+                     f'y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in ticks(*x_range):
+        parts.append(f'<text x="{x(value):.1f}" y="{_HEIGHT - _BOTTOM + 16}" '
+                     f'text-anchor="middle">{value:g}</text>')
     if reference is not None:
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 12}" y1="{y(reference):.1f}" '
                      f'y2="{y(reference):.1f}" class="dashed"/>')
@@ -69,3 +69,12 @@ def plot(lines: Sequence[Line], x_title: str, y_title: str, x_range: tuple[float
     parts.append(f'<text x="{(_LEFT + _WIDTH) / 2:.0f}" y="{_HEIGHT - 8}" '
                  f'text-anchor="middle">{escape(x_title)}</text></svg>')
     return Markup(''.join(parts))
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return three to seven round numbers from `low` to `high`, evenly spaced."""
+    rough = (high - low) / 6
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]

@@ -124,7 +124,7 @@ def write_evaluation_report(path: Path, bundle: Bundle, result: dict[str, Any],
              f'median; 95 % within {latency["p95"]:.0f} ms, {result["engine"]}'),
         Fact(f'{result["num_samples"]}', 'futures sampled',
              f'of which {result["num_futures"]} are chosen and decoded'),
-        Fact(f'{result["restarts"]}', 'restarts of the memory',
+        Fact(f'{result["restarts"]}', 'restarts of the context',
              f'{result["dropped"]} pictures could not be read'),
     ]
     metres = result['depth_unit'] == 'm'
