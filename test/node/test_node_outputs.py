@@ -149,7 +149,8 @@ def test_every_topic(client: Client) -> None:
               if name.startswith('/forecast/lead_')}
     camera_topics = {f'lead_{ms}ms/camera_info' for ms in (0, 200, 400, 600)}
     clouds = {f'lead_{ms}ms/points' for ms in (0, 200, 400, 600)}
-    assert topics == set(expected) | camera_topics | clouds
+    bounds = {f'lead_{ms}ms/scan_bound' for ms in (200, 400, 600)}
+    assert topics == set(expected) | camera_topics | clouds | bounds
 
     for topic, encoding in expected.items():
         message = received[topic][-1]

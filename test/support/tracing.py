@@ -29,4 +29,6 @@ def untraced() -> Iterator[None]:
         if config is not None:
             os.environ[VARIABLE] = config
         if stopped is not None:
+            # It would look at the path of every module, and what torch calls modules has none.
+            stopped._warn_preimported_source = False
             stopped.start()
