@@ -101,6 +101,9 @@ setup(
             'setuptools>=70.1,<80',
             'transformers>=4.56',
             'webdataset>=0.2.86',
+            # Tests compare with these: scores, and bags that a cluster scored.
+            'scoringrules>=0.7',
+            'ray>=2.9; python_version < "3.14"',
             'efficientnet-lite-pytorch==0.1.0',
             'colcon-core',
             'colcon-ros',

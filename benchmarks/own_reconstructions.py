@@ -146,8 +146,6 @@ def main() -> None:
     given = parser.parse_args()
     bundle = load_bundle(given.bundle)
     networks, manifest = graph_networks(bundle), bundle.manifest
-    for part in networks.parts().values():
-        part.eval()
     roller = Roller(networks, manifest, round(given.horizon / manifest.stride))
     found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
     for path in given.recordings:

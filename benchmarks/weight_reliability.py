@@ -56,8 +56,6 @@ def main() -> None:
     given = parser.parse_args()
     bundle = load_bundle(given.bundle)
     networks, manifest = graph_networks(bundle), bundle.manifest
-    for part in networks.parts().values():
-        part.eval()
     halves: list[list[list[SampledWindow]]] = [[], []]
     for name in STORES:
         store = FeatureStore(given.run / name)

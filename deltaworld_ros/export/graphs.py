@@ -1,7 +1,7 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The graphs of a bundle as torch modules (needs torch; design of their contracts).
+The graphs of a bundle as torch modules (needs torch).
 
 Of type uint8 are inputs and outputs alone, since TensorRT takes it nowhere else.
 """
@@ -60,8 +60,9 @@ class DecodeGraph(nn.Module):
     """
     The newest features and K futures' tokens to maps of each future and of their mean.
 
-    Of tokens, the mean is sharper: where futures differ by how things move, the mean of their
-    features shows each thing in several places.
+    The mean is that of the futures' features, or what their mean token decodes to. The latter is
+    sharper: where futures differ by how things move, mean features show each thing in several
+    places.
     """
 
     upsample_rows: Tensor

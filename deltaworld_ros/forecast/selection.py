@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Choose a few futures that stand for many: k-medoids over token trajectories (design, 6)."""
+"""Choose a few futures that stand for many: k-medoids over token trajectories."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deltaworld_ros.bundle import Bundle
-from deltaworld_ros.engine import Engine, Features, LeadDecoding
+from deltaworld_ros.engine import Engine, Features
+from deltaworld_ros.engine.wrapped_engine import WrappedEngine
 from deltaworld_training.street.renderer import Frame, Renderer
 from deltaworld_training.street.world import StreetWorld
 
@@ -38,7 +38,7 @@ class CachedFrames:
         return self._frames[key]
 
 
-class CachedEngine:
+class CachedEngine(WrappedEngine):
     """
     An engine that computes the same inputs once; for one world, since it forgets nothing.
 
@@ -46,9 +46,8 @@ class CachedEngine:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.name = engine.name
+        super().__init__(engine)
         self.several_threads = False
-        self._engine = engine
         self._known: dict[tuple[Any, ...], Any] = {}
         self._kept: list[Features] = []   # or another object might get the same id
 
@@ -58,7 +57,7 @@ class CachedEngine:
         """See `Engine.observe`."""
         key = ('observe', _digest(image), id(previous))
         if key not in self._known:
-            self._known[key] = self._engine.observe(image, previous)
+            self._known[key] = super().observe(image, previous)
             self._kept.append(self._known[key][0])
         features, delta, anchor = self._known[key]
         return features, delta, anchor
@@ -70,7 +69,7 @@ class CachedEngine:
         """See `Engine.rollout`."""
         key = ('rollout', *map(_digest, (tokens, rotary_cos, rotary_sin, noise)))
         if key not in self._known:
-            self._known[key] = self._engine.rollout(tokens, rotary_cos, rotary_sin, noise)
+            self._known[key] = super().rollout(tokens, rotary_cos, rotary_sin, noise)
         future: NDArray[np.float32] = self._known[key]
         return future
 
@@ -82,24 +81,8 @@ class CachedEngine:
         key = ('decode', id(features), _digest(tokens), _digest(weights), tuple(outputs),
                None if leads is None else tuple(leads))
         if key not in self._known:
-            self._known[key] = self._engine.decode(features, tokens, weights, outputs, leads)
+            self._known[key] = super().decode(features, tokens, weights, outputs, leads)
         return dict(self._known[key])
-
-    def prepare_leads(self, bundle: Bundle) -> list[LeadDecoding]:
-        """See `Engine.prepare_leads`."""
-        return self._engine.prepare_leads(bundle)
-
-    def features_to_host(self, features: Features) -> NDArray[np.float32]:
-        """See `Engine.features_to_host`."""
-        return self._engine.features_to_host(features)
-
-    def features_from_host(self, array: NDArray[np.float32]) -> Features:
-        """See `Engine.features_from_host`."""
-        return self._engine.features_from_host(array)
-
-    def close(self) -> None:
-        """See `Engine.close`."""
-        self._engine.close()
 
 
 def _digest(data: Any) -> bytes:
