@@ -115,9 +115,8 @@ class SpeedGovernorNode(Node):
     def _publish_limit(self) -> None:
         highest = self._governor.highest_speed(
             self._now, parameter(self, 'max_speed'), 0.0, self._scene.newest)
-        message = self._limit_type(percentage=False, speed_limit=max(highest.speed, _STOP))
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._limit.publish(message)
+        self._limit.publish(limit_message(
+            self._limit_type, highest.speed, self.get_clock().now().to_msg()))
 
     def _publish_diagnostics(self) -> None:
         if not self.context.ok():   # an interrupt may come between the timer and this
@@ -161,6 +160,13 @@ def governor_rules(node: Node) -> Rules:
         scene_age=value('scene_age'), safe_speed=value('safe_speed'),
         acceleration=value('acceleration'), hold=value('hold'),
         trust=Trust(value('release'), value('lead_deceleration')))
+
+
+def limit_message(kind: Any, speed: float, stamp: Any) -> Any:
+    """Return a nav2_msgs/SpeedLimit (`kind`) of a speed in m/s."""
+    message = kind(percentage=False, speed_limit=max(speed, _STOP))
+    message.header.stamp = stamp
+    return message
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from support.ros_session import ROOT, NodeProcess, own_domain
 
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.clouds import cloud_message
+from deltaworld_ros.node.governor_node import limit_message
 from deltaworld_ros.node.governor_parameters import GOVERNOR_PARAMETERS
 from deltaworld_ros.node.obstacle_cloud import read_obstacles
 from deltaworld_ros.node.parameter_table import render_markdown
@@ -224,6 +226,15 @@ def test_a_clock_that_jumps_back_forgets_what_was_seen(tmp_path: Path) -> None:
         finally:
             robot.close()
             assert process.stop() == 0, process.log
+
+
+def test_a_limit_in_the_words_of_nav2() -> None:
+    """Metres a second and no percentage; a stop is not 0, which means no limit to Nav2."""
+    def kind(**fields: Any) -> Any:
+        return SimpleNamespace(header=Header(), **fields)
+    limit = limit_message(kind, 7.5, Time(sec=3))
+    assert (limit.percentage, limit.speed_limit, limit.header.stamp.sec) == (False, 7.5, 3)
+    assert 0.0 < limit_message(kind, 0.0, Time()).speed_limit < 0.01
 
 
 def test_clouds_of_another_layout_are_refused() -> None:
