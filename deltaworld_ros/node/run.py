@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from deltaworld_ros.errors import UserError
@@ -46,11 +46,13 @@ def run_node(
     try:
         rclpy.init(args=arguments)
         initialised = True
+        # One that is made after an interrupt leaves a traceback when it goes.
+        executor = SingleThreadedExecutor()
         node = make()
         for line in ignored_parameters(node, table, words):
             node.get_logger().warning(line)
         start(node)
-        rclpy.spin(node)
+        rclpy.spin(node, executor)
     except UserError as error:
         print(f'{name}: {error}', file=sys.stderr)
         return 1

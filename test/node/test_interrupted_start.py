@@ -42,3 +42,24 @@ def test_interrupt_of_the_running_node_ends_it_in_order(number: signal.Signals) 
         rest = process.stderr.read()
         assert process.wait(60) == 0
     assert 'while it loaded' not in rest and 'Traceback' not in rest
+
+
+@pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
+def test_interrupt_before_the_node_listens_ends_it_in_order(number: str) -> None:
+    """It comes when the node is made and nothing has been received yet."""
+    program = f"""
+import os, signal, sys, time
+from rclpy.node import Node
+from deltaworld_ros.node.run import run_node
+
+def interrupted(node):
+    os.kill(os.getpid(), signal.{number})
+    while node.context.ok():
+        time.sleep(0.01)
+
+sys.exit(run_node('some_node', '', (), lambda: Node('some_node'), [], interrupted))
+"""
+    ended = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, timeout=60,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)}, check=False)
+    assert ended.returncode == 0 and 'Traceback' not in ended.stderr, ended.stderr
