@@ -21,10 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
+from deltaworld_ros.model.patch_grid import CELLS, PatchGrid
 from deltaworld_ros.model.registry import register
-from deltaworld_ros.model.rotary import patch_table
-
-PATCH = 2
 
 
 class LinearCode(nn.Module):
@@ -72,10 +70,10 @@ class CompactDeltaTok(nn.Module):
         self.token_size = token_size
         self.head_size = size // heads
         self.grid = (grid[0], grid[1])
-        self.patches = (grid[0] // PATCH) * (grid[1] // PATCH)
-        joined = feature_size * PATCH * PATCH
-        self.delta_code = LinearCode(self.patches, feature_size, code_channels, token_size)
-        self.anchor_code = LinearCode(self.patches, feature_size, code_channels, token_size)
+        self.patches = PatchGrid(grid)
+        joined = feature_size * CELLS
+        self.delta_code = LinearCode(self.patches.count, feature_size, code_channels, token_size)
+        self.anchor_code = LinearCode(self.patches.count, feature_size, code_channels, token_size)
 
         def blocks(count: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -97,30 +95,12 @@ class CompactDeltaTok(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def patchify(self, features: Tensor) -> Tensor:
-        """Join 2 x 2 features: (B, N, D) -> (B, N / 4, 4, D)."""
-        rows, columns = self.grid
-        x = features.unflatten(1, (rows // PATCH, PATCH, columns // PATCH, PATCH))
-        return x.transpose(2, 3).reshape(x.shape[0], self.patches, PATCH * PATCH, -1)
-
-    def unpatchify(self, patches: Tensor) -> Tensor:
-        """Undo `patchify`: (B, N / 4, 4, D) -> (B, N, D)."""
-        rows, columns = self.grid
-        x = patches.reshape(
-            patches.shape[0], rows // PATCH, columns // PATCH, PATCH, PATCH, patches.shape[-1])
-        return x.transpose(2, 3).reshape(patches.shape[0], rows * columns, patches.shape[-1])
-
-    def _table(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        rows, columns = self.grid
-        cos, sin = patch_table(rows // PATCH, columns // PATCH, self.head_size)
-        return cos.to(device), sin.to(device)
-
     def encode(self, previous: Tensor, current: Tensor) -> Tensor:
         """Encode features (B, N, D) of two frames as delta tokens (B, token size)."""
-        before, after = self.patchify(previous), self.patchify(current)
+        before, after = self.patches.join(previous), self.patches.join(current)
         x = self.encoder_input(torch.cat([before, after], dim=2).flatten(2))
         x = torch.cat([self.z_embed.expand(x.shape[0], 1, -1), x], dim=1)
-        table = self._table(x.device)
+        table = self.patches.table(self.head_size, x.device)
         for block in self.encoder_blocks:
             x = block(x, table)
         residual = self.encoder_output(self.encoder_norm(x[:, 0]))
@@ -128,7 +108,7 @@ class CompactDeltaTok(nn.Module):
 
     def encode_anchor(self, current: Tensor) -> Tensor:
         """Encode features (B, N, D) against the black frame as anchor tokens (B, token size)."""
-        return self.anchor_code.encode(self.patchify(current).mean(2))
+        return self.anchor_code.encode(self.patches.join(current).mean(2))
 
     def encode_with_anchor(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
         """Encode features (B, N, D) as delta and as anchor tokens, each (B, token size)."""
@@ -136,13 +116,13 @@ class CompactDeltaTok(nn.Module):
 
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:
         """Decode tokens (B, token size) on the previous features (B, N, D)."""
-        before = self.patchify(previous)
+        before = self.patches.join(previous)
         field = self.delta_code.decode(token)
         x = self.decoder_input(torch.cat([before.flatten(2), field], dim=-1))
         x = x + self.decoder_token(token)[:, None]
-        table = self._table(x.device)
+        table = self.patches.table(self.head_size, x.device)
         for block in self.decoder_blocks:
             x = block(x, table)
-        residual = self.decoder_output(self.decoder_norm(x)).unflatten(2, (PATCH * PATCH, -1))
+        residual = self.decoder_output(self.decoder_norm(x)).unflatten(2, (CELLS, -1))
         linear = (field @ self.delta_code.channel_basis.T)[:, :, None]
-        return self.unpatchify(before + linear + residual)
+        return self.patches.part(before + linear + residual)

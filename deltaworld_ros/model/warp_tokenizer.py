@@ -24,10 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deltaworld_ros.model.blocks import NORM_EPSILON, SelfAttentionBlock
+from deltaworld_ros.model.patch_grid import CELLS, PatchGrid
 from deltaworld_ros.model.registry import register
-from deltaworld_ros.model.rotary import patch_table
 
-PATCH = 2
 # A change of the flow's layers by one moves the features by this many cells.
 FLOW_SCALE = 4.0
 # Values that a token gets from and gives to each patch.
@@ -65,8 +64,8 @@ class WarpDeltaTok(nn.Module):
         self.token_size = token_size
         self.head_size = size // heads
         self.grid = (grid[0], grid[1])
-        self.patches = (grid[0] // PATCH) * (grid[1] // PATCH)
-        joined = feature_size * PATCH * PATCH
+        self.patches = PatchGrid(grid)
+        joined = feature_size * CELLS
 
         def blocks(count: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -74,26 +73,26 @@ class WarpDeltaTok(nn.Module):
                 for _ in range(count)
             )
         self.z_embed = nn.Parameter(0.02 * torch.randn(1, 1, size))
-        self.encoder_places = nn.Parameter(0.02 * torch.randn(self.patches, size))
+        self.encoder_places = nn.Parameter(0.02 * torch.randn(self.patches.count, size))
         self.encoder_match = nn.Linear(feature_size, MATCH, bias=False)
         self.encoder_sharpness = nn.Parameter(torch.tensor(SHARPNESS))
         self.encoder_input = nn.Linear(2 * joined, size)
-        self.encoder_motion = nn.Linear(2 * PATCH * PATCH, size)
+        self.encoder_motion = nn.Linear(2 * CELLS, size)
         self.encoder_blocks = blocks(encoder_layers)
         self.encoder_norm = nn.LayerNorm(size, NORM_EPSILON)
         self.encoder_output = nn.Linear(size, token_size)
         self.encoder_field = nn.Linear(size, FIELD)
-        self.encoder_fields = nn.Linear(self.patches * FIELD, token_size)
+        self.encoder_fields = nn.Linear(self.patches.count * FIELD, token_size)
         self.encoder_motions = nn.Linear(2 * grid[0] * grid[1], token_size)
-        self.decoder_places = nn.Parameter(0.02 * torch.randn(self.patches, size))
+        self.decoder_places = nn.Parameter(0.02 * torch.randn(self.patches.count, size))
         self.decoder_input = nn.Linear(joined, size)
         self.decoder_token = nn.Linear(token_size, size)
-        self.decoder_fields = nn.Linear(token_size, self.patches * FIELD)
+        self.decoder_fields = nn.Linear(token_size, self.patches.count * FIELD)
         self.decoder_field = nn.Linear(FIELD, size)
         self.decoder_blocks = blocks(decoder_layers)
-        self.flow_token = nn.Linear(token_size, 2 * self.patches)
+        self.flow_token = nn.Linear(token_size, 2 * self.patches.count)
         self.flow_norm = nn.LayerNorm(size, NORM_EPSILON)
-        self.flow_patch = nn.Linear(size, 2 * PATCH * PATCH)
+        self.flow_patch = nn.Linear(size, 2 * CELLS)
         self.warp_input = nn.Linear(joined, size)
         self.decoder_norm = nn.LayerNorm(size, NORM_EPSILON)
         self.decoder_output = nn.Linear(size, joined)
@@ -107,24 +106,6 @@ class WarpDeltaTok(nn.Module):
         self.register_buffer('places', places, persistent=False)
         self.register_buffer(
             'too_far', FAR * (away > torch.tensor(REACH)).any(2).float(), persistent=False)
-
-    def patchify(self, features: Tensor) -> Tensor:
-        """Join 2 x 2 features: (B, N, D) -> (B, N / 4, 4, D)."""
-        rows, columns = self.grid
-        x = features.unflatten(1, (rows // PATCH, PATCH, columns // PATCH, PATCH))
-        return x.transpose(2, 3).reshape(x.shape[0], self.patches, PATCH * PATCH, -1)
-
-    def unpatchify(self, patches: Tensor) -> Tensor:
-        """Undo `patchify`: (B, N / 4, 4, D) -> (B, N, D)."""
-        rows, columns = self.grid
-        x = patches.reshape(
-            patches.shape[0], rows // PATCH, columns // PATCH, PATCH, PATCH, patches.shape[-1])
-        return x.transpose(2, 3).reshape(patches.shape[0], rows * columns, patches.shape[-1])
-
-    def _table(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        rows, columns = self.grid
-        cos, sin = patch_table(rows // PATCH, columns // PATCH, self.head_size)
-        return cos.to(device), sin.to(device)
 
     def match(self, previous: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -143,12 +124,12 @@ class WarpDeltaTok(nn.Module):
     def encode(self, previous: Tensor, current: Tensor) -> Tensor:
         """Encode features (B, N, D) of two frames as delta tokens (B, token size)."""
         found, motion = self.match(previous, current)
-        pair = torch.cat([self.patchify(found), self.patchify(current)], dim=2)
+        pair = torch.cat([self.patches.join(found), self.patches.join(current)], dim=2)
         # What layers add to, places and tokens are float32 where layers are of half type.
         x = self.encoder_input(pair.flatten(2)).float() + self.encoder_places
-        x = x + self.encoder_motion(self.patchify(motion).flatten(2))
+        x = x + self.encoder_motion(self.patches.join(motion).flatten(2))
         x = torch.cat([self.z_embed.expand(x.shape[0], 1, -1), x], dim=1)
-        table = self._table(x.device)
+        table = self.patches.table(self.head_size, x.device)
         for block in self.encoder_blocks:
             x = block(x, table)
         x = self.encoder_norm(x)
@@ -186,17 +167,18 @@ class WarpDeltaTok(nn.Module):
 
     def decode(self, token: Tensor, previous: Tensor) -> Tensor:
         """Decode tokens (B, token size) on the previous features (B, N, D)."""
-        before = self.patchify(previous).flatten(2)
-        fields = self.decoder_fields(token).unflatten(1, (self.patches, FIELD))
+        before = self.patches.join(previous).flatten(2)
+        fields = self.decoder_fields(token).unflatten(1, (self.patches.count, FIELD))
         x = self.decoder_input(before).float() + self.decoder_places
         x = x + self.decoder_token(token)[:, None] + self.decoder_field(fields)
-        table = self._table(x.device)
+        table = self.patches.table(self.head_size, x.device)
         x = self.decoder_blocks[0](x, table)
-        flow = self.flow_patch(self.flow_norm(x)).unflatten(2, (PATCH * PATCH, 2))
-        flow = flow.float() + self.flow_token(token).float().unflatten(1, (self.patches, 1, 2))
-        warped = self.warp(previous, FLOW_SCALE * self.unpatchify(flow))
-        x = x + self.warp_input(self.patchify(warped).flatten(2) - before)
+        flow = self.flow_patch(self.flow_norm(x)).unflatten(2, (CELLS, 2))
+        whole = self.flow_token(token).float().unflatten(1, (self.patches.count, 1, 2))
+        flow = flow.float() + whole
+        warped = self.warp(previous, FLOW_SCALE * self.patches.part(flow))
+        x = x + self.warp_input(self.patches.join(warped).flatten(2) - before)
         for block in list(self.decoder_blocks)[1:]:
             x = block(x, table)
         residual = self.decoder_output(self.decoder_norm(x)).float()
-        return warped + self.unpatchify(residual.unflatten(2, (PATCH * PATCH, -1)))
+        return warped + self.patches.part(residual.unflatten(2, (CELLS, -1)))

@@ -116,7 +116,7 @@ def compact() -> CompactDeltaTok:
     """Return a small compact tokenizer with fitted linear codes."""
     model = CompactDeltaTok(32, GRID, 40, 64, 1, 1, 1, 64, code_channels=8)
     with torch.no_grad():
-        maps = torch.randn(400, model.patches, 32)
+        maps = torch.randn(400, model.patches.count, 32)
         fit_linear_code(model.delta_code, maps, centred=False)
         fit_linear_code(model.anchor_code, maps + 2.0, centred=True)
     return model
@@ -135,15 +135,15 @@ def test_compact_tokenizer_starts_from_the_previous_frame() -> None:
 def test_compact_patches_come_back() -> None:
     """Joining 2 x 2 features and taking them apart again is the identity."""
     model, frame = compact(), features(2, 32)
-    assert torch.equal(model.unpatchify(model.patchify(frame)), frame)
-    top_left = model.patchify(frame)[:, 0].mean(1)
+    assert torch.equal(model.patches.part(model.patches.join(frame)), frame)
+    top_left = model.patches.join(frame)[:, 0].mean(1)
     assert torch.allclose(top_left, frame[:, [0, 1, GRID[1], GRID[1] + 1]].mean(1))
 
 
 def test_linear_code_is_the_best_of_its_size() -> None:
     """Codes have a mean square of one and decode to the maps' leading components."""
     model = compact()
-    maps = torch.randn(500, model.patches, 32)
+    maps = torch.randn(500, model.patches.count, 32)
     maps[:, :, 8:] = 0.0
     with torch.no_grad():
         fit_linear_code(model.delta_code, maps, centred=False)

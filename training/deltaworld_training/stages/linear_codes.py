@@ -12,7 +12,7 @@ from deltaworld_training.data.feature_store import FeatureStore
 
 def pooled_maps(tokenizer: CompactDeltaTok, features: np.ndarray) -> Tensor:
     """Return the 2 x 2 pooled maps of features (B, N, D) as (B, P, D)."""
-    return tokenizer.patchify(torch.from_numpy(features).float()).mean(2)
+    return tokenizer.patches.join(torch.from_numpy(features).float()).mean(2)
 
 
 def fit_linear_code(code: LinearCode, maps: Tensor, centred: bool) -> None:
