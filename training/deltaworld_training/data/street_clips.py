@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips of the street world, rendered when they are asked for."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from deltaworld_training.data.clip import Clip, clip_times
 from deltaworld_training.data.photometric import apply_look, sample_look
-from deltaworld_training.street.clip import render_times
-from deltaworld_training.street.renderer import Renderer
+from deltaworld_training.street.clip import ClipRenderer
+from deltaworld_training.street.renderer import Frame
 from deltaworld_training.street.world import StreetWorld
 
 
@@ -28,11 +30,7 @@ class StreetClips:
         self.frames = frames
         self.stride = stride
         self.size = size
-        self._renderer: Renderer | None = None
-
-    def __getstate__(self) -> dict:
-        """Leave the renderer behind: a GL context belongs to one process."""
-        return {**self.__dict__, '_renderer': None}
+        self._renderer = ClipRenderer(size)
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -44,8 +42,6 @@ class StreetClips:
 
     def clip(self, index: int) -> Clip:
         """Render clip `index`."""
-        if self._renderer is None:
-            self._renderer = Renderer(*self.size)
         seed = self.first_seed + index
         generator = np.random.default_rng((seed, 1))
         if self.stride is None:
@@ -55,13 +51,20 @@ class StreetClips:
             times = clip_times(generator, self.frames, self.stride)
         world = self.world(seed, generator)
         begin = max(0.0, world.time)
-        rendered = render_times(world, (begin + times).tolist(), self._renderer)
+        rendered = self._renderer.render(world, (begin + times).tolist())
         look = sample_look(generator)
-        return Clip(
-            frames=np.stack([
-                apply_look(frame.rgb, look, generator) for frame in rendered]),
-            times=times,
-            labels=np.stack([frame.labels for frame in rendered]),
-            depth=np.stack([frame.depth for frame in rendered]),
-            focal_length=float(rendered[0].intrinsics[0, 0]),
-        )
+        return rendered_clip(
+            rendered, times, [apply_look(frame.rgb, look, generator) for frame in rendered])
+
+
+def rendered_clip(
+    rendered: Sequence[Frame], times: np.ndarray, pictures: Sequence[np.ndarray],
+) -> Clip:
+    """Join rendered frames, their times (F,) in s and what a camera makes of them (h, w, 3)."""
+    return Clip(
+        frames=np.stack(pictures),
+        times=times,
+        labels=np.stack([frame.labels for frame in rendered]),
+        depth=np.stack([frame.depth for frame in rendered]),
+        focal_length=float(rendered[0].intrinsics[0, 0]),
+    )

@@ -5,9 +5,10 @@
 import numpy as np
 
 from deltaworld_training.data.clip import Clip
+from deltaworld_training.data.street_clips import rendered_clip
 from deltaworld_training.data.strong_looks import strong_look
-from deltaworld_training.street.clip import render_clip
-from deltaworld_training.street.renderer import Renderer
+from deltaworld_training.street.clip import ClipRenderer
+from deltaworld_training.street.world import StreetWorld
 
 # Seconds between the frames of a world: enough for the view to change.
 APART = 0.8
@@ -27,11 +28,7 @@ class StreetLooks:
         self.count = count
         self.views = views
         self.size = size
-        self._renderer: Renderer | None = None
-
-    def __getstate__(self) -> dict:
-        """Leave the renderer behind: a GL context belongs to one process."""
-        return {**self.__dict__, '_renderer': None}
+        self._renderer = ClipRenderer(size)
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -39,16 +36,11 @@ class StreetLooks:
 
     def clip(self, index: int) -> Clip:
         """Render clip `index`."""
-        if self._renderer is None:
-            self._renderer = Renderer(*self.size)
         seed = self.first_seed + index
         generator = np.random.default_rng((seed, 3))
         times = APART * np.arange(self.views)
-        rendered = render_clip(seed, times.tolist(), *self.size, self._renderer)
-        return Clip(
-            frames=np.stack([strong_look(frame.rgb, generator, frame.labels)
-                             for frame in rendered for _ in range(LOOKS)]),
-            times=np.repeat(times, LOOKS),
-            labels=np.stack([frame.labels for frame in rendered for _ in range(LOOKS)]),
-            depth=np.stack([frame.depth for frame in rendered for _ in range(LOOKS)]),
-            focal_length=float(rendered[0].intrinsics[0, 0]))
+        rendered = self._renderer.render(StreetWorld(seed), times.tolist())
+        looks = [frame for frame in rendered for _ in range(LOOKS)]
+        return rendered_clip(
+            looks, np.repeat(times, LOOKS),
+            [strong_look(frame.rgb, generator, frame.labels) for frame in looks])

@@ -12,13 +12,12 @@ from deltaworld_training.data.clip import Clip
 from deltaworld_training.data.extractor import FeatureExtractor, feature_extractor
 from deltaworld_training.data.feature_store import FeatureStore, build_store
 from deltaworld_training.data.photometric import apply_look, sample_look
-from deltaworld_training.data.street_clips import StreetClips
+from deltaworld_training.data.street_clips import StreetClips, rendered_clip
 from deltaworld_training.ladder.settings import LadderSettings
 from deltaworld_training.stages.feature_basis import new_backbone
 from deltaworld_training.stages.parts import load_part, save_parts
-from deltaworld_training.street.clip import render_clip
-from deltaworld_training.street.renderer import Renderer
-from deltaworld_training.street.world import TEST_SEEDS, TRAIN_SEEDS
+from deltaworld_training.street.clip import ClipRenderer
+from deltaworld_training.street.world import TEST_SEEDS, TRAIN_SEEDS, StreetWorld
 
 
 class TestClips:
@@ -29,11 +28,7 @@ class TestClips:
         self.count = count
         self.times = stride * np.arange(frames)
         self.size = size
-        self._renderer: Renderer | None = None
-
-    def __getstate__(self) -> dict:
-        """Leave the renderer behind: a GL context belongs to one process."""
-        return {**self.__dict__, '_renderer': None}
+        self._renderer = ClipRenderer(size)
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -41,19 +36,12 @@ class TestClips:
 
     def clip(self, index: int) -> Clip:
         """Render clip `index`."""
-        if self._renderer is None:
-            self._renderer = Renderer(*self.size)
         seed = TEST_SEEDS.start + index
         generator = np.random.default_rng((seed, 1))
-        rendered = render_clip(seed, self.times.tolist(), *self.size, self._renderer)
+        rendered = self._renderer.render(StreetWorld(seed), self.times.tolist())
         look = sample_look(generator)
-        return Clip(
-            frames=np.stack([apply_look(frame.rgb, look, generator) for frame in rendered]),
-            times=self.times,
-            labels=np.stack([frame.labels for frame in rendered]),
-            depth=np.stack([frame.depth for frame in rendered]),
-            focal_length=float(rendered[0].intrinsics[0, 0]),
-        )
+        return rendered_clip(
+            rendered, self.times, [apply_look(frame.rgb, look, generator) for frame in rendered])
 
 
 @dataclass(frozen=True)

@@ -23,3 +23,22 @@ def render_clip(seed: int, times: Sequence[float], width: int, height: int,
 def render_times(world: StreetWorld, times: Sequence[float], renderer: Renderer) -> list[Frame]:
     """Render a world from its present state at increasing times (s)."""
     return [renderer.render(world, world.advance_to(time)) for time in times]
+
+
+class ClipRenderer:
+    """Renders clips of one image size; every process opens a renderer of its own."""
+
+    def __init__(self, size: tuple[int, int]):
+        """Take the image size (w, h)."""
+        self._size = size
+        self._renderer: Renderer | None = None
+
+    def __getstate__(self) -> dict:
+        """Leave the renderer behind: a GL context belongs to one process."""
+        return {**self.__dict__, '_renderer': None}
+
+    def render(self, world: StreetWorld, times: Sequence[float]) -> list[Frame]:
+        """Render a world from its present state at increasing times (s)."""
+        if self._renderer is None:
+            self._renderer = Renderer(*self._size)
+        return render_times(world, times, self._renderer)
