@@ -78,13 +78,13 @@ def run_demo(output: Path, *, bag: Path = SAMPLE_BAG, bundle: str = 'street-lite
             own_domain() as domain, \
             Processes(output / 'logs', _environment(domain)) as processes:
         drive = progress.add_task('starting the node', total=None)
-        processes.start('node', 'deltaworld_ros.node.forecast_node', _node_arguments(
+        processes.start('node', 'deltaworld_ros.node.start', _node_arguments(
             loaded, live_image, live_info))
         recorder = _Recorder(processes, live_image, loaded.manifest.leads, recording)
         recorder.wait_until_ready()
         progress.update(drive, description='driving', total=count)
         started = time.monotonic()
-        replay = processes.start('replay', 'deltaworld_ros.cli', [
+        replay = processes.start('replay', 'deltaworld_ros.start', [
             'replay', str(bag), '--image', image_topic, '--image-topic', live_image,
             *(['--camera-info-topic', live_info] if live_info else []), '--stamp', 'now',
             '--wait', '30', '--subscribers', '2', '--quiet'])  # the node and the recorder
@@ -124,7 +124,7 @@ class _Recorder:
         if image_topic.endswith('/compressed'):
             arguments.append('--compressed')
         self._process = processes.start(
-            'recorder', 'deltaworld_ros.node.recorder_node', arguments, pipe_output=True)
+            'recorder', 'deltaworld_ros.node.recorder', arguments, pipe_output=True)
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
 

@@ -3,23 +3,20 @@
 """
 Listen to a camera and to the forecast node, and score the forecasts from outside.
 
-Run as a process of its own (`python -m deltaworld_ros.node.recorder_node`); it tells its state in
-lines of JSON on the standard output and writes its result when it is interrupted.
+Run as a process of its own (`python -m deltaworld_ros.node.recorder`); it tells its state in lines
+of JSON on the standard output and writes its result when it is interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
@@ -33,6 +30,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.moments import SLIDER_MOMENTS, save_moments
 from deltaworld_ros.evaluate.published import Published, score_published
 from deltaworld_ros.node.image_decoding import decode_image
+from deltaworld_ros.node.run import spin_until_interrupted
 
 _MAPS = ('segmentation', 'depth', 'confidence', 'futures/segmentation', 'futures/depth')
 # Maps are kept at about this width: a whole drive must fit into memory.
@@ -154,23 +152,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--output', type=Path, required=True)
     parser.add_argument('--moments', type=int, default=SLIDER_MOMENTS)
     options = parser.parse_args(arguments)
-    rclpy.init(args=[])
-    node = RecorderNode(options.node, options.image_topic, options.compressed, options.leads)
     try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    try:
+        node = spin_until_interrupted(
+            lambda: RecorderNode(options.node, options.image_topic, options.compressed,
+                                 options.leads), arguments=[])
+        if node is None:
+            raise UserError('the recorder was interrupted before it listened')
         write_result(node, options.output, options.moments)
     except UserError as error:
         tell(error=str(error))
         return 1
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
     tell(state='done')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

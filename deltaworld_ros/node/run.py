@@ -36,6 +36,28 @@ def run_node(
     code = answer(name, summary, table, words)
     if code is not None:
         return code
+    def begin(node: AnyNode) -> None:
+        for line in ignored_parameters(node, table, words):
+            node.get_logger().warning(line)
+        start(node)
+
+    try:
+        spin_until_interrupted(make, begin, arguments)
+    except UserError as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def spin_until_interrupted(
+    make: Callable[[], AnyNode], start: Callable[[AnyNode], None] = lambda node: None,
+    arguments: list[str] | None = None,
+) -> AnyNode | None:
+    """
+    Make a node, start it, spin it and destroy it; return it, or None if it was never made.
+
+    An interrupt at any time ends this in order; `UserError` where ROS refuses the node.
+    """
     # A launch repeats the terminal's Ctrl-C; the second one must not break the orderly end that
     # rclpy's own handler starts with the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -49,25 +71,22 @@ def run_node(
         # One that is made after an interrupt leaves a traceback when it goes.
         executor = SingleThreadedExecutor()
         node = make()
-        for line in ignored_parameters(node, table, words):
-            node.get_logger().warning(line)
         start(node)
         rclpy.spin(node, executor)
-    except UserError as error:
-        print(f'{name}: {error}', file=sys.stderr)
-        return 1
+    except UserError:
+        raise
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     # What rclpy raises for a bad argument, file or name, or once an interrupt has come, has types
     # of its own from version to version.
     except Exception as error:
         if not initialised or (node is None and rclpy.ok()):
-            print(f'{name}: {in_one_line(error)}', file=sys.stderr)
-            return 1
+            raise UserError(in_one_line(error)) from None
         if rclpy.ok():
             raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return node
+

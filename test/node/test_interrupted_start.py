@@ -4,31 +4,68 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip('rclpy')
 from support.ros_session import ROOT
 
+RECORDED = ['--leads', '0.6', '--image-topic', '/image', '--output', 'recording']
+
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('seconds', [0.3, 0.6, 0.9])
-def test_an_interrupt_of_the_governor_at_start_is_orderly(
-        number: signal.Signals, seconds: float) -> None:
+@pytest.mark.parametrize('program', ['speed_governor', 'recorder'])
+def test_an_interrupt_at_start_is_orderly(
+        program: str, number: signal.Signals, seconds: float, tmp_path: Path) -> None:
+    arguments = RECORDED if program == 'recorder' else []
     process = subprocess.Popen(
-        [sys.executable, '-m', 'deltaworld_ros.node.speed_governor'], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, '-m', f'deltaworld_ros.node.{program}', *arguments], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
         env={**os.environ, 'PYTHONPATH': str(ROOT)})
     time.sleep(seconds)
     process.send_signal(number)
     output = process.communicate(timeout=60)[0]
-    # Before Python itself has started, a signal ends it as any program.
-    assert process.returncode in (0, -number) and 'Traceback' not in output
+    # Before Python itself has started, a signal ends it as any program; a recorder has no scores.
+    assert process.returncode in (0, -number, *([1] if program == 'recorder' else []))
+    assert 'Traceback' not in output, output
+
+
+@pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
+@pytest.mark.parametrize('when', ['before', 'after'])
+def test_interrupt_before_the_recorder_listens_is_one_line(
+        when: str, number: str, tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys, time, rclpy
+from deltaworld_ros.node import recorder_node
+
+def interrupt():
+    os.kill(os.getpid(), signal.{number})
+    while rclpy.ok():
+        time.sleep(0.01)
+
+class Interrupted(recorder_node.RecorderNode):
+    def __init__(self, *arguments):
+        if {when == 'before'}:
+            interrupt()
+        super().__init__(*arguments)
+        interrupt()
+
+recorder_node.RecorderNode = Interrupted
+sys.exit(recorder_node.main({RECORDED}))
+"""
+    ended = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)}, check=False)
+    assert ended.returncode == 1 and 'Traceback' not in ended.stderr, ended.stderr
+    assert 'error' in json.loads(ended.stdout)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
