@@ -27,7 +27,10 @@ FLAGS = ['true', 'True', 'false', 'False']
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the node with them."""
     config = Path(get_package_share_directory('deltaworld_ros')) / 'config'
-    description = LaunchDescription([
+    return LaunchDescription([
+        # Raised while a launch file loads, an error is repeated for each of the file formats.
+        OpaqueFunction(
+            function=lambda context: refuse_unknown_arguments(__file__, FORECAST_LAUNCH)),
         DeclareLaunchArgument(
             'namespace', default_value='',
             description='Namespace of the node and of its relative topics.'),
@@ -71,8 +74,6 @@ def generate_launch_description() -> LaunchDescription:
         *_large_images(config),
         OpaqueFunction(function=_start_node),
     ])
-    refuse_unknown_arguments(__file__, FORECAST_LAUNCH)
-    return description
 
 
 def _large_images(config: Path) -> list[SetEnvironmentVariable]:

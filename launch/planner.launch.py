@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -58,7 +58,7 @@ def generate_launch_description() -> LaunchDescription:
         ],
         output='screen',
         condition=IfCondition(LaunchConfiguration('governor')))
-    description = LaunchDescription([
+    arguments = [
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, (default, description) in FORECAST_ARGUMENTS.items()),
         DeclareLaunchArgument(
@@ -77,10 +77,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'cmd_vel_out', default_value='cmd_vel',
             description='Topic of the commands that go out.'),
-        forecast,
-        governor,
-    ])
-    refuse_unknown_arguments(__file__, [
-        *(entity.name for entity in description.entities
-          if isinstance(entity, DeclareLaunchArgument)), *FORECAST_LAUNCH])
-    return description
+    ]
+    names = [*(argument.name for argument in arguments), *FORECAST_LAUNCH]
+    return LaunchDescription([
+        OpaqueFunction(function=lambda context: refuse_unknown_arguments(__file__, names)),
+        *arguments, forecast, governor])

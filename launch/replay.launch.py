@@ -23,9 +23,10 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration
 from launch_ros.actions import Node
 
-from deltaworld_ros.bags.messages import CameraMessages
+from deltaworld_ros.bags.messages import CameraMessages, check_rate
 from deltaworld_ros.bags.reader import CAMERA_INFO, COMPRESSED
 from deltaworld_ros.bags.topic_names import ros_topic
+from deltaworld_ros.errors import UserError
 from deltaworld_ros.node.launch_arguments import FORECAST_LAUNCH, refuse_unknown_arguments
 
 FLAGS = ['true', 'True', 'false', 'False']
@@ -39,7 +40,7 @@ FORECAST_ARGUMENTS = {
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the replay, the node and the viewer."""
     config = Path(get_package_share_directory('deltaworld_ros')) / 'config'
-    description = LaunchDescription([
+    arguments = [
         DeclareLaunchArgument(
             'bag', description='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.'),
         DeclareLaunchArgument('rate', default_value='1.0', description='Speed; 1 is real time.'),
@@ -53,6 +54,11 @@ def generate_launch_description() -> LaunchDescription:
             description='rviz, foxglove (its bridge, port 8765) or none.'),
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, (default, description) in FORECAST_ARGUMENTS.items()),
+    ]
+    names = [*(argument.name for argument in arguments), *FORECAST_LAUNCH]
+    return LaunchDescription([
+        OpaqueFunction(function=lambda context: refuse_unknown_arguments(__file__, names)),
+        *arguments,
         OpaqueFunction(function=_start),
         Node(package='rviz2', executable='rviz2', name='rviz',
              arguments=['-d', str(config / 'forecast.rviz')],
@@ -62,10 +68,6 @@ def generate_launch_description() -> LaunchDescription:
              parameters=[{'use_sim_time': True}],
              condition=_viewer_is('foxglove')),
     ])
-    refuse_unknown_arguments(__file__, [
-        *(entity.name for entity in description.entities
-          if isinstance(entity, DeclareLaunchArgument)), *FORECAST_LAUNCH])
-    return description
 
 
 def _viewer_is(name: str) -> IfCondition:
@@ -75,11 +77,11 @@ def _viewer_is(name: str) -> IfCondition:
 def _speed(text: str) -> str:
     # The replay would tell it too, but beside it the node would wait for images for ever.
     try:
-        if 0 < float(text) < float('inf'):
-            return text
+        rate = float(text)
     except ValueError:
-        pass
-    raise ValueError(f'rate is {text!r}; accepted: a number greater than 0, 1 is real time')
+        raise UserError(f'rate {text!r}: must be a number; 1 is real time') from None
+    check_rate(rate)
+    return text
 
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:

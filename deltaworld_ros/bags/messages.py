@@ -19,7 +19,15 @@ from deltaworld_ros.bags.storage import Topic
 from deltaworld_ros.bags.topic_names import video_hint
 from deltaworld_ros.errors import UserError
 
+MIN_RATE, MAX_RATE = 0.001, 1000.0
 _TYPES = (IMAGE, COMPRESSED, CAMERA_INFO)
+
+
+def check_rate(rate: float) -> None:
+    """Raise `UserError` for a speed that no recording can be replayed at; 1 is real time."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise UserError(f'rate {rate:g}: must be a number from {MIN_RATE:g} to {MAX_RATE:g}; 1 is '
+                        'real time')
 
 
 class BagMessage(NamedTuple):

@@ -30,6 +30,8 @@ IMAGE_TOPIC = '/camera/image'
 KINDS = ('view', 'segmentation', 'depth')
 TILE_WIDTH = 320   # pixels of one tile of a mosaic
 _POLL = 0.05
+# Longer ones (ns) are left out: a misdated image must not hold up those that follow.
+_MAX_PAUSE = 10_000_000_000
 
 
 class PictureServer:
@@ -78,6 +80,7 @@ class PictureServer:
     def show(self, topic: str, picture: Picture, stamp_ns: int, frame_id: str) -> None:
         """Send a picture (h, w, 3) RGB of a stamp."""
         height, width = picture.shape[:2]
+        stamp_ns = max(0, stamp_ns)   # Foxglove knows no time before 1970
         seconds, nanoseconds = divmod(stamp_ns, 10**9)
         self._channels[topic].log(self._message.RawImage(
             timestamp=self._message.Timestamp(sec=seconds, nsec=nanoseconds), frame_id=frame_id,
@@ -93,8 +96,6 @@ def show_bag(bag: Path, bundle: Bundle, engine: Engine, server: PictureServer, *
 
     It begins with the first viewer and computes only what somebody looks at.
     """
-    if not rate > 0:
-        raise UserError(f'rate {rate:g} must be greater than 0')
     while not server.watched:
         time.sleep(_POLL)
     while True:
@@ -107,12 +108,9 @@ def _play(bag: Path, bundle: Bundle, engine: Engine, server: PictureServer, rate
           image: str | None, advance: Callable[[], None]) -> None:
     manifest = bundle.manifest
     forecaster = Forecaster(engine, manifest)
-    started, first = time.monotonic(), None
+    started, first, last = 0.0, 0, None
     with BagFrames(bag, image=image) as frames:
         for frame in frames:
-            first = frame.stamp if first is None else first
-            due = started + (frame.stamp - first) / 1e9 / rate
-            time.sleep(max(0.0, due - time.monotonic()))
             height, width = frame.image.shape[:2]
             fitted = ImageFit(width, height, manifest.image_width, manifest.image_height).apply(
                 frame.image)
@@ -121,6 +119,12 @@ def _play(bag: Path, bundle: Bundle, engine: Engine, server: PictureServer, rate
             advance()
             if observed.verdict.odd:
                 continue
+            # The clock of the recording may have been set, back or ahead.
+            if last is None or not 0 <= frame.stamp - last <= _MAX_PAUSE:
+                started, first = time.monotonic(), frame.stamp
+            last = frame.stamp
+            due = started + (frame.stamp - first) / 1e9 / rate
+            time.sleep(max(0.0, due - time.monotonic()))
             watched = server.watched
             if IMAGE_TOPIC in watched:
                 server.show(IMAGE_TOPIC, frame.image, frame.stamp, frame.frame_id)

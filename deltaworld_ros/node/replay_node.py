@@ -22,6 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from deltaworld_ros.bags.messages import (
     BagMessage,
     CameraMessages,
+    check_rate,
     read_stamp,
     ros_time,
     with_stamp,
@@ -180,8 +181,7 @@ class ReplayNode(Node):
 def replay(path: str | Path, options: ReplayOptions,
            advance: Callable[[], None] = lambda: None) -> None:
     """Replay a bag until its end, or for ever with `loop`, in this process."""
-    if not options.rate > 0:
-        raise UserError(f'rate {options.rate:g} must be greater than 0')
+    check_rate(options.rate)
     with CameraMessages(path, options.image) as bag:
         _check_renaming(bag, options)
         if bag.note:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bags import write_drive
+from support.bags import START, image_message, write_bag, write_drive
 from support.tiny_bundle import fading_frames
 
 from deltaworld_ros.bundle import load_bundle
@@ -125,6 +126,32 @@ def test_the_demo_goes_on_until_it_is_ended(tiny_bundle: Path, tmp_path: Path) -
                 if isinstance(message, bytes):
                     found.append(message)
         assert process.poll() is None
+
+
+def test_stamps_that_jump_hold_nothing_up(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A clock that is set ahead by years, back again, and to before 1970."""
+    closed = pytest.importorskip('websockets.exceptions').ConnectionClosed
+    frame = fading_frames(load_bundle(tiny_bundle).manifest, 1)[0]
+    starts = [START, START + 10**18, START + 10**10, -10**11]
+    stamps = [start + number * 10**8 for start in starts for number in range(8)]
+    bag = write_bag(tmp_path / 'bag', [
+        ('/camera/image', START + number * 10**8, image_message(stamp, frame))
+        for number, stamp in enumerate(stamps)], 'mcap')
+    with serving(tmp_path / 'log', 'replay', str(bag), '--view', '--bundle',
+                 str(tiny_bundle)) as (process, address):
+        with websockets.connect(
+                address, subprotocols=['foxglove.sdk.v1'], max_size=None) as socket:
+            subscribe(socket, channels_of(socket), [IMAGE_TOPIC])
+            times = set()
+            with contextlib.suppress(closed):
+                while True:
+                    message = socket.recv(timeout=SECONDS)
+                    if isinstance(message, bytes) and message[0] == 1:
+                        times.add(struct.unpack_from('<IQ', message, 1)[1])
+        assert process.wait(SECONDS) == 0, (tmp_path / 'log').read_text()
+    for start in starts[:3]:
+        assert any(start <= time < start + 8 * 10**8 for time in times), start
+    assert 0 in times   # all that Foxglove can say of what was before 1970
 
 
 def test_mistakes_are_one_line(tiny_bundle: Path, tmp_path: Path) -> None:

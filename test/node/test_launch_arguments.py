@@ -40,8 +40,21 @@ def test_others_are_let_pass(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize('file', sorted(LAUNCH.glob('*.py')), ids=lambda path: path.name)
-def test_every_launch_file_asks(file: Path) -> None:
-    calls = [ast.unparse(node) for node in ast.walk(ast.parse(file.read_text()))
-             if isinstance(node, ast.Call)]
-    assert any(call.startswith('refuse_unknown_arguments(__file__, ')
-               and 'FORECAST_LAUNCH' in call for call in calls)
+def test_every_launch_file_asks_first(file: Path) -> None:
+    """In an action, whose error is one line of `ros2 launch`; before anything is started."""
+    tree = ast.parse(file.read_text())
+    described = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+                     and node.name == 'generate_launch_description')
+    raised = [ast.unparse(node) for node in ast.walk(described) if isinstance(node, ast.Call)
+              and ast.unparse(node.func) == 'refuse_unknown_arguments']
+    actions = [node for node in ast.walk(described) if isinstance(node, ast.Call)
+               and ast.unparse(node.func) == 'OpaqueFunction']
+    assert len(raised) == 1
+    asking = [action for action in actions
+              if f'lambda context: {raised[0]}' in ast.unparse(action)]
+    assert len(asking) == 1
+    returned = described.body[-1]
+    assert isinstance(returned, ast.Return) and isinstance(returned.value, ast.Call)
+    entities = returned.value.args[0]
+    assert isinstance(entities, ast.List)
+    assert entities.elts[0] is asking[0]

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from deltaworld_ros.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = (ROOT / 'launch' / 'replay.launch.py').read_text(encoding='utf-8')
 
@@ -72,5 +74,5 @@ def test_the_description_is_made_where_launch_is_installed(
         assert namespace['generate_launch_description']().entities
     assert namespace['_speed']('0.5') == '0.5'
     for text in ('fast', '0', '-1', 'nan', 'inf'):
-        with pytest.raises(ValueError, match=f"rate is '{text}'; accepted: a number"):
+        with pytest.raises(UserError, match=f"rate '?{text}'?: must be a number"):
             namespace['_speed'](text)
