@@ -21,6 +21,7 @@ from deltaworld_ros.bags.decompression import (
     decompress_file,
 )
 from deltaworld_ros.bags.storage import Message, Storage, Topic
+from deltaworld_ros.bundle.files import read_bytes
 from deltaworld_ros.bundle.yaml_file import parse_yaml
 from deltaworld_ros.errors import UserError
 
@@ -138,21 +139,19 @@ class BagReader:
         """Return the files that metadata.yaml lists, or all that there are without it."""
         found = sorted(file for file in self.path.iterdir() if file.name.endswith(_ENDINGS))
         try:
-            if (self.path / 'metadata.yaml').stat().st_size > _MAX_METADATA:
-                raise ValueError('it is too large')
-            content = (self.path / 'metadata.yaml').read_text(encoding='utf-8')
-            described = parse_yaml(content, 'metadata.yaml', _MAX_METADATA_VALUES)[
+            content = read_bytes(self.path / 'metadata.yaml', _MAX_METADATA, inside=False)
+            described = parse_yaml(
+                content.decode('utf-8-sig'), 'metadata.yaml', _MAX_METADATA_VALUES)[
                 'rosbag2_bagfile_information']
             names = [PurePath(str(name)).name for name in described['relative_file_paths']]
         # YAML makes of damaged text whatever it can.
         except Exception as error:
             if found:
-                reason = error.strerror if isinstance(error, OSError) else \
-                    error if isinstance(error, (UserError, ValueError)) else \
+                reason = error if isinstance(error, (UserError, ValueError)) else \
                     'it does not list the files of a recording'
                 self._folder_notes.append(
                     'without a usable metadata.yaml every file of the folder is read '
-                    f'({" ".join(str(reason).split())[:100]})')
+                    f'({" ".join(str(reason).split())[:200]})')
             return found
         files = []
         for name in names:

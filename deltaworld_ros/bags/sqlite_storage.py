@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from deltaworld_ros.bags.decompression import MAX_BYTES
 from deltaworld_ros.bags.storage import Losses, Message, Topic
 from deltaworld_ros.errors import UserError
 
@@ -28,11 +29,15 @@ class SqliteStorage:
         self._path = path
         self._database = self._open()
         try:
+            self._check_tables()
             self._read_topics()
         except sqlite3.Error as error:
             self.close()
             raise UserError(f'{path}: not a readable sqlite3 bag: {error}; try '
                             '`sqlite3 FILE .recover`') from None
+        except UserError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -46,13 +51,15 @@ class SqliteStorage:
         if not wanted:
             return
         places = ','.join('?' * len(wanted))
-        query = f'SELECT topic_id, data FROM messages WHERE id = ? AND topic_id IN ({places})'
+        # The data of one that is too large is not read at all.
+        query = ('SELECT topic_id, CASE WHEN length(data) <= ? THEN data ELSE length(data) END '
+                 f'FROM messages WHERE id = ? AND topic_id IN ({places})')
         damaged = 0
         for time, number in self._listing(start, stop):
             if not isinstance(time, int):   # a damaged page may hold anything
                 continue
             try:
-                row = self._database.execute(query, (number, *wanted)).fetchone()
+                row = self._database.execute(query, (MAX_BYTES, number, *wanted)).fetchone()
             except (sqlite3.Error, OverflowError, MemoryError) as error:
                 self.losses.add(number, f'message {number}: {error}')
                 damaged += 1
@@ -61,6 +68,8 @@ class SqliteStorage:
                 continue
             if row is not None and isinstance(row[1], bytes):
                 yield Message(wanted[row[0]], time, row[1])
+            elif row is not None and isinstance(row[1], int):
+                self.losses.add(number, f'message {number} has {row[1]} bytes')
 
     def _open(self) -> sqlite3.Connection:
         uri = self._path.absolute().as_uri()   # quotes what a path may hold and an address not
@@ -81,6 +90,14 @@ class SqliteStorage:
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         return self._database.execute(query, values).fetchall()
+
+    def _check_tables(self) -> None:
+        """Raise `UserError` where what should be tables are queries, which may never end."""
+        for name, kind in self._rows(
+                "SELECT name, type FROM sqlite_master WHERE name IN ('topics', 'messages')"):
+            if kind != 'table':
+                raise UserError(f'{self._path}: not a readable sqlite3 bag: {name} is a {kind}, '
+                                'not a table')
 
     def _read_topics(self) -> None:
         found = self._rows('SELECT id, name, type FROM topics ORDER BY id')

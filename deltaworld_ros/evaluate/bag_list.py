@@ -13,19 +13,25 @@ from typing import Any
 from deltaworld_ros.errors import UserError
 
 _ADDRESS = '://'
+_MAX_LIST = 16 * 2**20   # bytes
+_MAX_NESTED = 10
 
 
-def list_bags(sources: Sequence[str]) -> list[str]:
+def list_bags(sources: Sequence[str], nested: int = 0) -> list[str]:
     """
     Return the recordings that sources name, in their order.
 
     A source is a path, an address that fsspec knows (`s3://...`, with `*` for several), or
     `@FILE` with a source a line. Raise `UserError` where a list or address cannot be read.
+    `nested` is how many lists this one stands in.
     """
     found: list[str] = []
     for source in sources:
         if source.startswith('@'):
-            found += list_bags(_lines(Path(source[1:])))
+            if nested == _MAX_NESTED:
+                raise UserError(f'{source}: lists are nested more than {_MAX_NESTED} deep; does '
+                                'one name itself?')
+            found += list_bags(_lines(Path(source[1:])), nested + 1)
         elif _ADDRESS in source and '*' in source:
             found += _expand(source)
         else:
@@ -51,7 +57,11 @@ def local_copy(source: str) -> Iterator[Path]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        with path.open('rb') as stream:   # which may be a pipe
+            content = stream.read(_MAX_LIST + 1)
+        if len(content) > _MAX_LIST:
+            raise OSError(f'it has more than {_MAX_LIST} bytes')
+        lines = content.decode('utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{path}: not a readable list of bags, one a line: {error}') from None
     return [line.strip() for line in lines if line.strip() and not line.startswith('#')]

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ def test_topics_without_messages_are_no_choice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('content', 'said'), [
-    (None, 'every file of the folder is read (No such file'),
+    (None, 'every file of the folder is read ({path}/metadata.yaml: no such file'),
     ('', 'without a usable metadata.yaml every file of the folder is read (it does not list the'),
     ('rosbag2_bagfile_information: [1', 'without a usable metadata.yaml'),
     ('rosbag2_bagfile_information: [1]', 'it does not list the files of a recording'),
@@ -101,7 +103,21 @@ def test_a_folder_whose_metadata_is_gone(tmp_path: Path, content: str | None, sa
     else:
         (path / 'metadata.yaml').write_text(content, encoding='utf-8')
     found, losses = numbers(path)
-    assert found == [0, 1, 2] and said in losses and '`ros2 bag reindex`' in losses
+    assert found == [0, 1, 2] and '`ros2 bag reindex`' in losses
+    assert said.replace('{path}', str(path)) in losses
+
+
+@pytest.mark.parametrize(('make', 'what'), [
+    (lambda file: file.symlink_to('/dev/zero'), 'a device'), (os.mkfifo, 'a pipe'),
+    (Path.mkdir, 'a folder')])
+def test_metadata_that_is_no_file(
+        tmp_path: Path, make: Callable[[Path], None], what: str) -> None:
+    """Read like a file, a device would never end and a pipe never begin."""
+    path = write(tmp_path / 'bag', frames=3)
+    (path / 'metadata.yaml').unlink()
+    make(path / 'metadata.yaml')
+    found, losses = numbers(path)
+    assert found == [0, 1, 2] and f'is {what}; must be a regular file' in losses
 
 
 def test_packed_file_that_is_no_bag_is_named_and_not_its_copy(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from support.bags import START, STORE, image_message
 from support.numbered_bags import FRAMES, STEP, file_of, numbers, write
+
+from deltaworld_ros.errors import UserError
 
 
 def test_malformed_pages_of_sqlite_cost_only_their_messages(tmp_path: Path) -> None:
@@ -28,6 +31,30 @@ def test_malformed_pages_of_sqlite_cost_only_their_messages(tmp_path: Path) -> N
     found, losses = numbers(path)
     assert 27 <= len(found) <= 29
     assert 'malformed' in losses and '`ros2 bag reindex`' in losses
+
+
+def test_a_query_in_place_of_a_table_is_refused(tmp_path: Path) -> None:
+    """It could go on for ever."""
+    path = write(tmp_path / 'bag', 'sqlite3')
+    with sqlite3.connect(file_of(path)) as database:
+        database.execute('ALTER TABLE messages RENAME TO others')
+        database.execute(
+            'CREATE VIEW messages AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 '
+            'FROM n) SELECT x AS id, topic_id, timestamp + x AS timestamp, data FROM n, others')
+    with pytest.raises(UserError, match='messages is a view, not a table'):
+        numbers(path)
+
+
+def test_a_message_that_no_camera_sends_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / 'bag', 'sqlite3')
+    with sqlite3.connect(file_of(path)) as database:
+        database.execute('UPDATE messages SET data = zeroblob(900000000) WHERE id = 5')
+    tracemalloc.start()
+    found, losses = numbers(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 29 and 'message 5 has 900000000 bytes' in losses
+    assert peak < 100e6
 
 
 def test_the_rest_of_a_sqlite_bag_whose_index_is_damaged(tmp_path: Path) -> None:

@@ -85,8 +85,12 @@ def test_lists_and_addresses_of_bags(bags, tmp_path):
     assert list_bags([f'file://{folder}/*']) == [f'file://{bag}' for bag in bags]
     with pytest.raises(UserError, match='there is no such bag'):
         list_bags([f'file://{folder}/none*'])
-    with pytest.raises(UserError, match='not a readable list'):
-        list_bags([f'@{tmp_path / "nowhere"}'])
+    (tmp_path / 'itself').write_text(f'@{tmp_path / "itself"}\n')
+    with pytest.raises(UserError, match='nested more than 10 deep; does one name itself'):
+        list_bags([f'@{tmp_path / "itself"}'])
+    for path in (tmp_path / 'nowhere', tmp_path, Path('/dev/zero')):
+        with pytest.raises(UserError, match='not a readable list'):
+            list_bags([f'@{path}'])
 
 
 def test_a_bag_at_an_address_is_scored(tiny_bundle, bags):
