@@ -77,10 +77,18 @@ def read_camera(message: Any, topic: str = '', rectified: str = 'auto') -> Camer
     if message.width == 0 or message.height == 0:
         raise UserError(f'camera_info: image size {message.width}x{message.height} is empty')
     _check(name, pinhole, message.width, message.height)
+    _check_form(name, pinhole, message.width, message.height)
     if not has_p:   # a driver that fills only K
         projection = np.hstack([intrinsics, np.zeros((3, 1))])
     # K and P describe the sensor's full image; region of interest and binning come on top.
     region = message.roi
+    if (region.x_offset + (region.width or 1) > message.width
+            or region.y_offset + (region.height or 1) > message.height):
+        raise UserError(
+            f'camera_info: the region of interest, {region.width}x{region.height} pixels at '
+            f'({region.x_offset}, {region.y_offset}), is not inside of the image of '
+            f"{message.width}x{message.height}; both are in pixels of the sensor's full image, "
+            'and a driver that crops K and size itself leaves the region empty')
     binning_x, binning_y = max(1, message.binning_x), max(1, message.binning_y)
     width = (region.width or message.width) // binning_x
     height = (region.height or message.height) // binning_y
@@ -130,6 +138,19 @@ def _matrix(message: Any, name: str) -> Matrix:
         raise UserError(f'camera_info: {name} holds {values[np.abs(values).argmax()]:g}, which no '
                         f'camera has; at most {_MAX_VALUE:g} is accepted')
     return values
+
+
+def _check_form(name: str, pinhole: Matrix, width: int, height: int) -> None:
+    """Refuse a matrix whose values stand elsewhere, or whose camera looks far past the image."""
+    if pinhole[1, 0] or not np.allclose(pinhole[2], (0, 0, 1)):
+        rows = '; '.join(' '.join(f'{value:g}' for value in row) for row in pinhole)
+        raise UserError(f'camera_info: {name} is {rows}; a camera has fx skew cx; 0 fy cy; 0 0 1 '
+                        'there, in rows')
+    if not (-width <= pinhole[0, 2] <= 2 * width and -height <= pinhole[1, 2] <= 2 * height):
+        raise UserError(
+            f'camera_info: the principal point in {name}, ({pinhole[0, 2]:g}, {pinhole[1, 2]:g}), '
+            f'is far outside of the image of {width}x{height}; at most one width or height '
+            'outside is accepted')
 
 
 def _check(name: str, pinhole: Matrix, width: int, height: int) -> None:

@@ -68,6 +68,13 @@ def test_region_of_interest_and_binning() -> None:
     ({'k': [*K[:4], 1., *K[5:]]}, 'a focal length in K is 1 for a height of 360'),
     ({'p': [*P[:3], 1.7e308, *P[4:]]}, 'P holds 1.7e+308'),
     ({'binning_x': 2**32 - 1}, 'leaves no image'),
+    ({'k': [500., 0., 0., 0., 510., 0., 319.5, 179.5, 1.]},   # by columns
+     'K is 500 0 0; 0 510 0; 319.5 179.5 1; a camera has fx skew cx; 0 fy cy; 0 0 1'),
+    ({'k': [*K[:8], 0.]}, 'K is 500 0 319.5; 0 510 179.5; 0 0 0; a camera has'),
+    ({'k': [*K[:2], 1e6, *K[3:]]}, 'the principal point in K, (1e+06, 179.5), is far outside'),
+    *(({'roi': RegionOfInterest(x_offset=x, y_offset=y, width=400, height=300)},
+       f'400x300 pixels at ({x}, {y}), is not inside of the image of 640x360')
+      for x, y in ((241, 0), (0, 61), (2**32 - 1, 0))),
     ({'roi': RegionOfInterest(width=4, height=360)},
      'a focal length in K, with region of interest and binning, is 500 for a width of 4'),
 ])
