@@ -18,11 +18,11 @@ from deltaworld_ros.engine import Engine, PaintingGraph
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.forecast.frame_gate import FrameGate, Restart
-from deltaworld_ros.node.diagnostics import values
+from deltaworld_ros.node.diagnostic_levels import Limits, Situation, judge
+from deltaworld_ros.node.diagnostic_messages import values
 from deltaworld_ros.node.frame_processor import FrameProcessor
 from deltaworld_ros.node.image_decoding import decode_image
 from deltaworld_ros.node.image_input import ImageInput
-from deltaworld_ros.node.judgement import Limits, Situation, judge
 from deltaworld_ros.node.mailbox import Mailbox, WaitingFrame
 from deltaworld_ros.node.outputs import output_table
 from deltaworld_ros.node.parameter_table import NEVER

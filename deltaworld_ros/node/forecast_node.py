@@ -24,8 +24,8 @@ from deltaworld_ros.engine.shared_engine import SharedEngine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.frame_gate import Restart
 from deltaworld_ros.node.camera_stream import CameraStream
-from deltaworld_ros.node.diagnostics import status_message
-from deltaworld_ros.node.judgement import Limits, Situation
+from deltaworld_ros.node.diagnostic_levels import Limits, Situation
+from deltaworld_ros.node.diagnostic_messages import status_message
 from deltaworld_ros.node.labels import publish_labels
 from deltaworld_ros.node.manager_bond import ManagerBond
 from deltaworld_ros.node.parameter_table import PARAMETERS

@@ -39,7 +39,7 @@ def bridge() -> Callable[[Any], RGB] | None:
         # A fault in the message is whatever OpenCV, NumPy or Boost make of it.
         except Exception as error:
             raise UserError(
-                f'image encoding {message.encoding[:40]!r} is none of ours, and cv_bridge '
+                f'image encoding {message.encoding[:40]!r} is unknown to this node, and cv_bridge '
                 f'cannot decode it: {" ".join(str(error).split())[:200]}') from None
         expected = (message.height, message.width, 3)
         if rgb.shape != expected or rgb.dtype != np.uint8:

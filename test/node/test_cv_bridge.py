@@ -60,7 +60,7 @@ def test_the_bridge_decodes_what_we_do_not(monkeypatch: pytest.MonkeyPatch) -> N
     assert (image_decoding.decode_image(message('rgb8')).rgb == 2).all()
     with pytest.raises(UserError, match='too large; at most 100 pixels'):
         image_decoding.decode_image(message('yuv411'), max_pixels=100)
-    with pytest.raises(UserError, match=r"'h264' is none of ours, and cv_bridge cannot .*\[h264"):
+    with pytest.raises(UserError, match=r"'h264' is unknown to this node, and cv_bridge .*\[h264"):
         image_decoding.decode_image(message('h264'))
     with pytest.raises(UserError, match=r"'odd': cv_bridge made an array \(16, 32\) float32"):
         image_decoding.decode_image(message('odd'))

@@ -12,8 +12,8 @@ import pytest
 from deltaworld_ros.forecast.frame_gate import Odd, Restart
 from deltaworld_ros.forecast.live_bound import LeadBound
 from deltaworld_ros.forecast.self_score import LeadScore
-from deltaworld_ros.node.diagnostics import values
-from deltaworld_ros.node.judgement import REMEDIES, Limits, Situation, judge
+from deltaworld_ros.node.diagnostic_levels import REMEDIES, Limits, Situation, judge
+from deltaworld_ros.node.diagnostic_messages import values
 from deltaworld_ros.node.parameter_table import NEVER
 from deltaworld_ros.node.statistics import Statistics
 

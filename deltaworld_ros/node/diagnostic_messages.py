@@ -1,6 +1,6 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Put statistics and judgement of a stream into a DiagnosticStatus."""
+"""Put statistics and level of a stream into a DiagnosticStatus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from deltaworld_ros.node.judgement import Situation
+from deltaworld_ros.node.diagnostic_levels import Situation
 from deltaworld_ros.node.statistics import RATE_WINDOW, Snapshot
 
 LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
