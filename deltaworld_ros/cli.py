@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from deltaworld_ros.commands.evaluate import evaluate
 from deltaworld_ros.commands.export import export
 from deltaworld_ros.commands.replay import replay
 from deltaworld_ros.commands.train import FORWARDED, train
-from deltaworld_ros.errors import UserError
+from deltaworld_ros.errors import mistakes_in_one_line
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None,
@@ -44,11 +43,8 @@ def _options(version: Annotated[bool, typer.Option(
 
 def main() -> None:
     """Run the command; a user's mistake is one line and exit code 1."""
-    try:
+    with mistakes_in_one_line():
         app(prog_name='deltaworld')
-    except UserError as error:
-        print(f'deltaworld: {error}', file=sys.stderr)
-        sys.exit(1)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from deltaworld_ros.commands.shared import (
     JsonOption,
     check_outputs,
     needing_export,
+    no_nan,
     note,
     quiet_exporter,
     read_size,
@@ -51,7 +52,8 @@ def convert(
         help='Classes of a head, [NAME=]LIST: vspw, cityscapes, street, or a YAML file; default: '
              'by their number.')] = None,
     focal_length: Annotated[float | None, typer.Option(
-        min=1, max=1e6, help='Focal length in pixels, at the input width, of the cameras that '
+        min=1, max=1e6, callback=no_nan,
+        help='Focal length in pixels, at the input width, of the cameras that '
                              "the depth head was trained for; default: KITTI's.")] = None,
     name: Annotated[str | None, typer.Option(
         help="Name of the bundle; default: the folder's.")] = None,

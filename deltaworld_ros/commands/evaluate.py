@@ -22,6 +22,7 @@ from deltaworld_ros.commands.shared import (
     SamplesOption,
     ThreadsOption,
     check_outputs,
+    no_nan,
     note,
     output_console,
     progress,
@@ -64,14 +65,18 @@ def evaluate(
     futures: FuturesOption = None,
     queries: Annotated[Queries | None, typer.Option(
         help="One noise query a sample or one a step; default: the bundle's way.")] = None,
-    seed: Annotated[int, typer.Option(help='Seed of the sampling noise.')] = 0,
+    seed: Annotated[int, typer.Option(min=0, help='Seed of the sampling noise.')] = 0,
     every: Annotated[int, typer.Option(min=1, help='Forecast from each n-th frame.')] = 1,
     max_forecasts: Annotated[int | None, typer.Option(
         min=1, help='Stop each bag after this many forecasts.')] = None,
     start: Annotated[float, typer.Option(
-        min=0.0, help='Leave out what comes before, in seconds after the first image.')] = 0.0,
-    end: Annotated[float, typer.Option(help='Leave out what comes after.')] = math.inf,
+        min=0.0, callback=no_nan,
+        help='Leave out what comes before, in seconds after the first image.')] = 0.0,
+    end: Annotated[float, typer.Option(
+        callback=no_nan,
+        help='Leave out what comes after.')] = math.inf,
     horizon: Annotated[float | None, typer.Option(
+        callback=no_nan,
         help="Roll on to this lead in seconds, beyond the bundle's last one.")] = None,
     jobs: Annotated[int, typer.Option(
         min=0, help='Processes for several bags; 0: one a core.')] = 0,

@@ -19,6 +19,7 @@ from deltaworld_ros.commands.shared import (
     JsonOption,
     check_outputs,
     needing_export,
+    no_nan,
     note,
     output_console,
     quiet_exporter,
@@ -66,6 +67,7 @@ def export(
     steps: Annotated[int | None, typer.Option(
         help="Leads to forecast, 1 to 64; default: the bundle's number.")] = None,
     stride: Annotated[float | None, typer.Option(
+        callback=no_nan,
         help='Seconds between frames and between leads, 0.01 to 60; the predictor must have been '
              "trained for it; default: the bundle's.")] = None,
     painter: Annotated[Path | None, typer.Option(

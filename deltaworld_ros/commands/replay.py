@@ -16,6 +16,7 @@ from deltaworld_ros.commands.shared import (
     BundleOption,
     PortOption,
     ViewOption,
+    no_nan,
     progress,
     show_live,
 )
@@ -31,7 +32,8 @@ class Stamp(str, Enum):
 
 def replay(
     bag: BagArgument,
-    rate: Annotated[float, typer.Option(help='Speed; 1 is real time.')] = 1.0,
+    rate: Annotated[float, typer.Option(
+        callback=no_nan, help='Speed; 1 is real time.')] = 1.0,
     loop: Annotated[bool, typer.Option('--loop', help='Start again at the end.')] = False,
     clock: Annotated[bool, typer.Option(
         '--clock', help='Publish /clock, for nodes with use_sim_time.')] = False,
@@ -44,7 +46,7 @@ def replay(
     camera_info_topic: Annotated[str | None, typer.Option(
         help='Publish camera_info on this topic instead.')] = None,
     wait: Annotated[float, typer.Option(
-        min=0, help='Wait up to this many seconds for subscribers.')] = 0.0,
+        min=0, callback=no_nan, help='Wait up to this many seconds for subscribers.')] = 0.0,
     subscribers: Annotated[int, typer.Option(
         min=1, help='With --wait: how many nodes must listen to an image topic.')] = 1,
     view: ViewOption = False,

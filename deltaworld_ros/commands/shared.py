@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import sys
 import warnings
@@ -25,11 +26,12 @@ from deltaworld_ros.errors import UserError
 BundleOption = Annotated[str, typer.Option(help='Name of a shipped bundle, or a bundle folder.')]
 EngineOption = Annotated[str, typer.Option(
     help='Engine that runs the graphs; auto takes the first that passes the check.')]
-ThreadsOption = Annotated[int, typer.Option(min=0, help='CPU threads; 0: the engine chooses.')]
+ThreadsOption = Annotated[int, typer.Option(
+    min=0, max=256, help='CPU threads; 0: the engine chooses.')]
 SamplesOption = Annotated[int | None, typer.Option(
-    min=1, help="Futures to sample; default: the bundle's number.")]
+    min=1, max=65536, help="Futures to sample; default: the bundle's number.")]
 FuturesOption = Annotated[int | None, typer.Option(
-    min=1, help="Futures to choose and decode; default: the bundle's number.")]
+    min=1, max=256, help="Futures to choose and decode; default: the bundle's number.")]
 FitOption = Annotated[Fit, typer.Option(
     help='crop keeps the aspect and cuts what stands out, squash keeps the whole frame.')]
 RectifiedOption = Annotated[Rectified, typer.Option(
@@ -40,9 +42,18 @@ ViewOption = Annotated[bool, typer.Option(
     '--view', help='Show the forecasts live in Foxglove instead; needs no ROS.')]
 PortOption = Annotated[int, typer.Option(
     min=0, max=65535, help='With --view: port of the server; 0: any that is free.')]
+# The largest image that a bundle can ask for, in pixels of one side.
+MAX_SIDE = 8192
 _SIZE = re.compile(r'(\d{1,5})(?:x(\d{1,5}))?')
 BagArgument = Annotated[Path, typer.Argument(
     help='A rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.')]
+
+
+def no_nan(value: float | None) -> float | None:
+    """Refuse NaN as the value of an option, which passes every comparison with limits."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter('nan is not a number.')
+    return value
 
 
 def note(line: str) -> None:
@@ -74,9 +85,11 @@ def check_outputs(*paths: Path | None) -> None:
 
     Called before the long work, which would be lost.
     """
-    for path in paths:
-        if path:
-            check_writable(path)
+    given = [path for path in paths if path]
+    for path in given:
+        check_writable(path)
+        if given.count(path) > 1 and (path.is_file() or not path.exists()):
+            raise UserError(f'{path}: is named for two results, of which one would be lost')
 
 
 def read_size(text: str | None) -> tuple[int, int] | None:
@@ -116,9 +129,14 @@ def quiet_exporter() -> Iterator[None]:
 def show_live(bag: Path, bundle: str, port: int, *, rate: float = 1.0, loop: bool = False,
               image: str | None = None) -> None:
     """Serve a recording and its forecasts to Foxglove until its end or an interrupt."""
+    from deltaworld_ros.bags.frames import BagFrames
+    from deltaworld_ros.bags.messages import check_rate
     from deltaworld_ros.bundle import load_bundle
     from deltaworld_ros.engine import load_engine
     from deltaworld_ros.evaluate.live_view import PictureServer, show_bag
+    check_rate(rate)
+    with BagFrames(bag, image=image):   # a mistake is told now, not when somebody looks
+        pass
     loaded = load_bundle(bundle)
     engine = load_engine(loaded, log=note, apart_first=True)
     try:

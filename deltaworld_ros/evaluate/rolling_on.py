@@ -29,7 +29,8 @@ def all_leads(manifest: Manifest, horizon: float | None) -> tuple[float, ...]:
     """Return the bundle's leads and, up to a horizon in seconds, those a stride apart after it."""
     if horizon is None:
         return manifest.leads
-    steps = math.floor(horizon / manifest.stride + 1e-6)
+    # A horizon that is no number, or infinite, is at no lead.
+    steps = math.floor(horizon / manifest.stride + 1e-6) if math.isfinite(horizon) else 0
     if steps < manifest.steps or steps > 64:
         raise UserError(f'--horizon {horizon:g}: must be from {manifest.leads[-1]:g} to '
                         f'{64 * manifest.stride:g} s')

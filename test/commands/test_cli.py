@@ -8,9 +8,12 @@ import builtins
 import importlib
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
+import typing
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +23,13 @@ from support.tiny_bundle import fading_frames, write_tiny_bundle
 
 from deltaworld_ros import __version__, cli
 from deltaworld_ros.bundle import load_bundle, write_manifest
+from deltaworld_ros.commands.bundle import bundle_app
+from deltaworld_ros.commands.shared import no_nan
+from deltaworld_ros.errors import mistakes_in_one_line
 from deltaworld_ros.evaluate.column_names import COLUMN_MEANINGS, COLUMN_TITLES
 from deltaworld_ros.evaluate.tables import STAR_MEANING
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (['demo'], ['evaluate'], ['replay'], ['benchmark'], ['bundle', 'verify'],
             ['bundle', 'info'], ['bundle', 'build'])
 
@@ -141,7 +148,14 @@ def test_evaluate_compares_what_both_bundles_have(run, tiny_bundle, drive, tmp_p
     (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--futures', '99'], 'num_futures 99'),
     (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--json', '/proc/none/x'], 'cannot be written'),
     (['replay', 'nowhere'], 'nowhere: there is no such bag'),
-    (['replay', 'BAG', '--rate', '0'], 'rate 0 must be greater than 0'),
+    *((['replay', 'BAG', '--rate', rate], f'rate {rate}: must be a number from 0.001 to 1000')
+      for rate in ('0', '-1', 'inf', '1e-300')),
+    (['replay', 'nowhere', '--view'], 'nowhere: there is no such bag'),
+    (['replay', 'BAG', '--view', '--rate', '0'], 'rate 0: must be a number from 0.001 to 1000'),
+    *((['evaluate', 'BAG', '--bundle', 'BUNDLE', '--horizon', horizon],
+       f'--horizon {horizon}: must be from 0.6 to 12.8 s') for horizon in ('inf', '0.1')),
+    (['evaluate', 'BAG', '--bundle', 'BUNDLE', '--json', 'same', '--markdown', 'same'],
+     'same: is named for two results'),
     (['demo', '--bundle', 'nothing'], "bundle 'nothing'"),
     (['demo', '--bundle', 'BUNDLE', '--bag', 'nowhere'], 'nowhere: there is no such bag'),
     (['bundle', 'info', 'nothing'], "bundle 'nothing'"),
@@ -156,8 +170,57 @@ def test_a_mistake_is_one_line(run, tiny_bundle, drive, arguments, message):
     assert 'Traceback' not in errors
 
 
+@pytest.mark.parametrize(('work', 'line'), [
+    (lambda: Path('/proc/none').write_text('x'), '/proc/none: No such file or directory'),
+    (lambda: Path('/dev/full').write_text('x'), 'No space left on device'),
+    (lambda: np.zeros(2**50), 'too little memory: Unable to allocate')])
+def test_errors_of_the_machine_are_one_line(capsys, work: Callable[[], object], line: str):
+    with pytest.raises(SystemExit) as stop, mistakes_in_one_line():
+        work()
+    [said] = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 1 and said.startswith('deltaworld: ') and line in said
+    with pytest.raises(KeyError), mistakes_in_one_line():   # one of ours
+        dict[str, str]()['x']
+
+
+@pytest.mark.parametrize(('output', 'said'), [
+    ('/dev/full', 'deltaworld: [Errno 28] No space left on device\n'), ('pipe', '')])
+def test_output_that_cannot_be_written(output: str, said: str):
+    """Into a full disk, and into a pipe from which nobody reads any more, as after `head -1`."""
+    if output == 'pipe':
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(output, os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, '-m', 'deltaworld_ros.start', '--version'], stdout=writer, text=True,
+        stderr=subprocess.PIPE, timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_no_option_takes_nan():
+    """It passes every comparison with limits."""
+    training = importlib.import_module('deltaworld_training.cli')
+    commands = [command.callback for app in (cli.app, bundle_app, training.app)
+                for command in app.registered_commands]
+    seen = set()
+    for command in commands:
+        for name, hint in typing.get_type_hints(command, include_extras=True).items():
+            kind, *options = typing.get_args(hint) or [None]
+            if float in (kind, *typing.get_args(kind)):
+                seen.add((command.__name__, name))
+                assert options[0].callback is no_nan, (command, name)
+    assert {('replay', 'rate'), ('evaluate', 'horizon'), ('world', 'seconds')} <= seen
+
+
 @pytest.mark.parametrize('arguments', [
     ['evaluate'], ['evaluate', 'x', '--every', '0'], ['replay', 'x', '--stamp', 'later'],
+    # More would take the memory of the machine.
+    ['evaluate', 'x', '--samples', '100000000'], ['evaluate', 'x', '--futures', '1000'],
+    ['evaluate', 'x', '--threads', '100000'], ['evaluate', 'x', '--seed', '-1'],
+    ['replay', 'x', '--wait', 'nan'],
     ['unknown']])
 def test_wrong_usage_is_told(run, arguments):
     code, _, errors = run(*arguments)

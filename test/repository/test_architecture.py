@@ -33,8 +33,8 @@ MAY_IMPORT = {
     'cli': {'commands'},
     'start': {'cli'},
     'training': {
-        'evaluate', 'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle', 'export',
-        'model'},
+        'commands', 'evaluate', 'bags', 'planning', 'forecast', 'camera', 'engine', 'bundle',
+        'export', 'model'},
 }
 # Of single modules besides: torch2trt converts networks where other engines run graphs.
 MODULES_MAY_IMPORT = {'deltaworld_ros.engine.torch2trt_engine': {'export'}}
@@ -65,7 +65,7 @@ def module_name(file: Path) -> str:
 
 
 def part_of(module: str) -> str:
-    """Name the part of the design that a module belongs to; empty for the package itself."""
+    """Name the folder of the package that a module belongs to; empty for the package itself."""
     if module.split('.')[0] == 'deltaworld_training':
         return 'training'
     return module.split('.')[1] if '.' in module else ''

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from support.training_batches import BACKBONE, DELTA, HEADS, WORLD, save_heads, save_random
 
 from deltaworld_ros.errors import UserError
-from deltaworld_training.cli import app
+from deltaworld_training.cli import app, main
 from deltaworld_training.data.clip_data import ClipData
 from deltaworld_training.data.open_source import SourceSettings
 from deltaworld_training.runs.bundle_manifest import PARTS, network_sizes
@@ -33,6 +33,21 @@ from deltaworld_training.stages.store_data import StoreData
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted(path.stem for path in RECIPES.glob('*.yaml'))
 STEPS = 12
+
+
+@pytest.mark.parametrize('command', [
+    'benchmark vspw nowhere --bundle nothing --json', 'closed-loop --bundle nothing --markdown',
+    'benchmark vspw nowhere --bundle nothing --markdown', 'diversity --bundle nothing --json',
+    'diversity --bundle nothing --markdown', 'shards --kind bags --output shards --json'])
+def test_outputs_are_checked_before_the_work(
+        command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, 'argv', ['deltaworld train', *command.split(), str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    line = f'deltaworld: {tmp_path}: cannot be written: it is a folder, not a file'
+    assert capsys.readouterr().err.splitlines() == [line]
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `deltaworld train`; each of its commands is a file in commands/."""
 
-import sys
-
 import typer
 
-from deltaworld_ros.errors import UserError
+from deltaworld_ros.errors import mistakes_in_one_line
 from deltaworld_training.commands.benchmark import benchmark
 from deltaworld_training.commands.bundle import bundle, features
 from deltaworld_training.commands.closed_loop import closed_loop
@@ -39,11 +37,8 @@ for stage in (tokenizer, joint, predictor, dino_world, foresight, heads, painter
 
 def main() -> None:
     """Run the command without the package's scripts, as torchrun does."""
-    try:
+    with mistakes_in_one_line():
         app(prog_name='deltaworld train')
-    except UserError as error:
-        print(f'deltaworld: {error}', file=sys.stderr)
-        sys.exit(1)
 
 
 if __name__ == '__main__':

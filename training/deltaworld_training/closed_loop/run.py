@@ -19,6 +19,7 @@ from rich.progress import Progress
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.class_lists import STREET
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_training.closed_loop.cache import CachedEngine, CachedFrames
@@ -142,7 +143,7 @@ def _drive(seed: int, kinds: Sequence[str]) -> list[Record]:
 
 def _check_bundle(path: Path, files: dict[str, str]) -> None:
     if not path.exists():
-        path.write_text(json.dumps(files, indent=1))
+        write_whole(path, json.dumps(files, indent=1))
     elif json.loads(path.read_text()) != files:
         raise UserError(f'{path.parent}: holds episodes of another bundle; give a new folder')
 

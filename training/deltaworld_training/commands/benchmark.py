@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deltaworld_ros.commands.shared import check_outputs, write_json
+
 
 def benchmark(
     name: Annotated[str, typer.Argument(help='vspw, cityscapes or kitti.')],
@@ -31,13 +33,13 @@ def benchmark(
 
     Example: deltaworld train benchmark cityscapes /data/cityscapes --bundle vitb
     """
-    import json
     import sys
 
     from rich.console import Console
     from rich.progress import Progress
 
     from deltaworld_ros.bundle import load_bundle
+    from deltaworld_ros.bundle.whole_file import write_whole
     from deltaworld_ros.errors import UserError
     from deltaworld_ros.export.converted_bundle import bundle_networks
     from deltaworld_training.benchmark.report import benchmark_markdown, benchmark_table
@@ -50,9 +52,7 @@ def benchmark(
         if split_file is None:
             raise UserError("kitti: name the list of Eigen's test split with --split-file")
         options = {'split_file': split_file, 'depth': depth}
-    for file in (json_path, markdown):
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
+    check_outputs(json_path, markdown)
     found = open_windows(name, path, **options)
     if windows is not None and windows < len(found):
         found = [found[place * len(found) // windows] for place in range(windows)]
@@ -66,7 +66,6 @@ def benchmark(
             name, subject, found, samples=samples, seed=seed,
             advance=lambda: bar.advance(task))
     Console().print(benchmark_table(result))
-    if json_path is not None:
-        json_path.write_text(json.dumps(result, indent=2, allow_nan=False) + '\n')
+    write_json(json_path, result)
     if markdown is not None:
-        markdown.write_text(benchmark_markdown(result), encoding='utf-8')
+        write_whole(markdown, benchmark_markdown(result))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deltaworld_ros.commands.shared import check_outputs
+
 
 def closed_loop(
     bundle: Annotated[str, typer.Option(help='Shipped name or folder.')] = 'street-lite0',
@@ -26,12 +28,14 @@ def closed_loop(
 
     Example: deltaworld train closed-loop --worlds 500 --markdown closed_loop.md
     """
+    from deltaworld_ros.bundle.whole_file import write_whole
     from deltaworld_training.closed_loop.report import tables
     from deltaworld_training.closed_loop.run import Driver, run_closed_loop
+    check_outputs(markdown, animations and animations / 'file')
     records = run_closed_loop(bundle, folder, worlds, seed, jobs=jobs)
     text = tables(records)
     if markdown:
-        markdown.write_text(text, encoding='utf-8')
+        write_whole(markdown, text)
     typer.echo(text)
     if animations:
         from deltaworld_training.closed_loop.animation import animate, chosen_worlds

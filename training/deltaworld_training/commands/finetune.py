@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deltaworld_ros.camera.choices import Fit
+from deltaworld_ros.commands.shared import no_nan
 from deltaworld_training.commands.shared import OutputOption, RecipeOption
 from deltaworld_training.runs.recipe import load_recipe
 
@@ -25,9 +26,14 @@ def finetune(
         help='How the node will see a frame: crop cuts what stands out, squash keeps all of it.',
     )] = Fit.CROP,
     start: Annotated[float, typer.Option(
-        min=0.0, help='Leave out what comes before, in seconds after the first image.')] = 0.0,
-    end: Annotated[float | None, typer.Option(help='Leave out what comes after.')] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help='Time for features and training.')] = 10,
+        min=0.0, callback=no_nan,
+        help='Leave out what comes before, in seconds after the first image.')] = 0.0,
+    end: Annotated[float | None, typer.Option(
+        callback=no_nan,
+        help='Leave out what comes after.')] = None,
+    minutes: Annotated[float, typer.Option(
+        min=0.1, max=100_000.0, callback=no_nan,
+        help='Time for features and training.')] = 10,
     clips: Annotated[int, typer.Option(min=1, help='Random cuts of the bags.')] = 500,
     mix: Annotated[Path | None, typer.Option(
         help='A feature store of an earlier run, half of each batch, against forgetting.')] = None,

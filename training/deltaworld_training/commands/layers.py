@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deltaworld_ros.commands.shared import MAX_SIDE
+
 
 def layers(
     backbone: Annotated[str, typer.Option(help='Weights of DINOv3, file or folder.')],
@@ -17,8 +19,8 @@ def layers(
     taps: Annotated[str, typer.Option(help='Layers to join, counted from 0.')] = '2,5,8,11',
     components: Annotated[int, typer.Option(min=1, help='Width of the features.')] = 1152,
     clips: Annotated[int, typer.Option(min=1, help='Clips whose frames are looked at.')] = 200,
-    width: Annotated[int, typer.Option(min=32)] = 1024,
-    height: Annotated[int, typer.Option(min=32)] = 512,
+    width: Annotated[int, typer.Option(min=32, max=MAX_SIDE)] = 1024,
+    height: Annotated[int, typer.Option(min=32, max=MAX_SIDE)] = 512,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """

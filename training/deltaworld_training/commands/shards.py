@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deltaworld_ros.commands.shared import MAX_SIDE, check_outputs, no_nan, write_json
+
 
 def shards(
     output: Annotated[str, typer.Option(help='Folder or URL (s3://bucket/name with s3fs).')],
@@ -18,9 +20,10 @@ def shards(
     clips: Annotated[int, typer.Option(min=1, help='Clips to draw.')] = 10_000,
     frames: Annotated[int, typer.Option(min=2, help='Frames a clip.')] = 8,
     stride: Annotated[float | None, typer.Option(
-        min=0.01, help="Seconds between frames; default: the paper's 1/25 to 1/3 s.")] = None,
-    width: Annotated[int, typer.Option(min=32)] = 256,
-    height: Annotated[int, typer.Option(min=32)] = 256,
+        min=0.01, max=60.0, callback=no_nan,
+        help="Seconds between frames; default: the paper's 1/25 to 1/3 s.")] = None,
+    width: Annotated[int, typer.Option(min=32, max=MAX_SIDE)] = 256,
+    height: Annotated[int, typer.Option(min=32, max=MAX_SIDE)] = 256,
     clips_per_shard: Annotated[int, typer.Option(min=1)] = 128,
     quality: Annotated[int, typer.Option(min=1, max=100, help='Of the JPEG frames.')] = 90,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -33,13 +36,12 @@ def shards(
 
     Example: deltaworld train shards --kind bags --path drives --output shards/drives
     """
-    import json
-
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from deltaworld_ros.bundle.yaml_file import parse_yaml
     from deltaworld_training.data.open_source import Drawing, SourceSettings, open_source
     from deltaworld_training.data.shards import ShardWriter
+    check_outputs(json_path)
     options = {'clips': clips}
     for item in option or []:
         name, _, value = item.partition('=')
@@ -60,7 +62,6 @@ def shards(
         'output': output, 'clips': index['samples'], 'shards': len(index['shardlist']),
         'bytes': index['bytes'],
     }
-    if json_path:
-        json_path.write_text(json.dumps(figures), encoding='utf-8')
+    write_json(json_path, figures)
     typer.echo(f'Wrote {figures["clips"]} clips in {figures["shards"]} shards '
                f'({figures["bytes"] / 1e6:.1f} MB) to {output}')

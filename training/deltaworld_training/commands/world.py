@@ -7,16 +7,20 @@ from typing import Annotated
 
 import typer
 
+from deltaworld_ros.commands.shared import MAX_SIDE, no_nan
+
 
 def world(
     bag: Annotated[Path, typer.Option(help='Folder of the new rosbag2 (mcap).')],
     seed: Annotated[int, typer.Option(
         min=0, help='First seed. Below 100000: the test split, which no training sees.')] = 0,
     clips: Annotated[int, typer.Option(min=1, help='One clip a seed.')] = 20,
-    seconds: Annotated[float, typer.Option(min=1.4, help='Length of each clip.')] = 3.0,
-    rate: Annotated[float, typer.Option(min=1.0, help='Frames a second.')] = 10.0,
-    width: Annotated[int, typer.Option(min=64)] = 320,
-    height: Annotated[int, typer.Option(min=64)] = 192,
+    seconds: Annotated[float, typer.Option(
+        min=1.4, max=3600.0, callback=no_nan, help='Length of each clip.')] = 3.0,
+    rate: Annotated[float, typer.Option(
+        min=1.0, max=1000.0, callback=no_nan, help='Frames a second.')] = 10.0,
+    width: Annotated[int, typer.Option(min=64, max=MAX_SIDE)] = 320,
+    height: Annotated[int, typer.Option(min=64, max=MAX_SIDE)] = 192,
 ) -> None:
     """
     Render the street world with its ground truth as a bag.

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deltaworld_ros.bundle import load_bundle
+from deltaworld_ros.bundle.whole_file import check_writable, write_whole
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_training.diversity.bundle_scores import Queries, bundle_scores, check_times
@@ -35,7 +36,7 @@ def report_diversity(
         raise UserError(f'--queries {",".join(queries)}: must be kept, fresh or kept,fresh')
     for path in (json_path, markdown):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(path)
     loaded = load_bundle(bundle)
     manifest = loaded.manifest
     check_times(manifest)
@@ -52,8 +53,8 @@ def report_diversity(
     if json_path is not None:
         result = {'bundle': manifest.name, 'pasts': pasts, 'first_seed': first_seed,
                   'lead': manifest.leads[-1], 'scores': scores}
-        json_path.write_text(json.dumps(result, indent=2, allow_nan=False) + '\n')
+        write_whole(json_path, json.dumps(result, indent=2, allow_nan=False) + '\n')
     if markdown is not None:
-        markdown.write_text(diversity_markdown(scores), encoding='utf-8')
+        write_whole(markdown, diversity_markdown(scores))
     title = f'{manifest.name}: {pasts} pasts, {manifest.leads[-1]:g} s ahead'
     return diversity_table(scores, title)

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.export.cost import forecast_cost
 from deltaworld_training.ladder.data import LadderData, make_data
@@ -54,7 +55,7 @@ class LadderRun:
         if path.exists() and json.loads(path.read_text(encoding='utf-8')) != present:
             raise UserError(
                 f'{self.folder}: holds a ladder with other settings; give another --output')
-        path.write_text(json.dumps(present, indent=2), encoding='utf-8')
+        write_whole(path, json.dumps(present, indent=2))
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
     def run(self) -> dict[str, Any]:
@@ -168,8 +169,7 @@ class LadderRun:
         """Return what the file holds, computed and written the first time."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(compute(), indent=2)
-            path.write_text(text, encoding='utf-8')
+            write_whole(path, json.dumps(compute(), indent=2))
         result: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
         return result
 
@@ -191,8 +191,8 @@ def write_report(result: dict[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     names = ['ladder.json', 'ladder.md', 'ladder.png']
     paths = [folder / name for name in (names + ['scaling.png'] if result['scaling'] else names)]
-    paths[0].write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
-    paths[1].write_text(ladder_tables(result), encoding='utf-8')
+    write_whole(paths[0], json.dumps(result, indent=2) + '\n')
+    write_whole(paths[1], ladder_tables(result))
     draw_ladder(result, paths[2])
     if result['scaling']:
         draw_scaling(result, paths[3])

@@ -13,6 +13,7 @@ import numpy as np
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import nn
 
+from deltaworld_ros.bundle.whole_file import write_whole
 from deltaworld_training.data.feature_data import FeatureData
 from deltaworld_training.data.feature_store import Windows
 from deltaworld_training.ladder.data import LadderData
@@ -111,7 +112,7 @@ def fit(
         trainer.fit(stage, datamodule=batches)
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = {'title': title, **meter.result()}
-    path.with_suffix('.json').write_text(json.dumps(measured, indent=2), encoding='utf-8')
+    write_whole(path.with_suffix('.json'), json.dumps(measured, indent=2))
     # Last, since its presence says that the part is done.
     save_parts(path, stage.learned(stage.state_dict()), stage.sizes, {
         'ladder': settings.name, 'part': title})
