@@ -68,14 +68,16 @@ class SceneInput:
     def _take_info(self, message: String) -> None:
         try:
             facts = json.loads(message.data)
+            if not isinstance(facts, dict):
+                raise ValueError('it is no object')
             # Where a camera's clock is ahead, obstacles have another stamp than the image.
-            its = facts.get('planner_stamp', facts['stamp'])
+            its = facts['planner_stamp' if 'planner_stamp' in facts else 'stamp']
             stamp = int(its['sec']) * 10**9 + int(its['nanosec'])
             values = {name: [float(value) for value in facts[name]]
                       for name in ('leads', 'weights')}
             if not all(math.isfinite(lead) for lead in values['leads']):
                 raise ValueError('leads that are not finite')
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self._complain(f'forecast_info cannot be read: {type(error).__name__} {error}')
             return
         _keep(self._infos, stamp, values)

@@ -154,7 +154,8 @@ def judge_scene(now: float, scene: Scene | None, rules: Rules) -> tuple[Basis, s
     if not -rules.forecast_age <= age <= rules.scene_age:
         return Basis.SAFE_SPEED, f'obstacles are {age:.2f} s old, limit {rules.scene_age:g} s'
     points = scene.obstacles
-    if not (np.isfinite(points.points).all() and scene.leads and scene.leads[0] == 0.0):
+    finite = np.isfinite(points.points).all() and np.isfinite(points.lead).all()
+    if not (finite and scene.leads and scene.leads[0] == 0.0):
         return Basis.SAFE_SPEED, 'the obstacles hold values that are not finite, or no present'
     if len(scene.leads) < 2:
         return Basis.PRESENT, 'there is no forecast yet'

@@ -15,6 +15,8 @@ from deltaworld_ros.planning.pose import Pose, Twist, between
 KEPT = 5.0          # s of odometry behind the newest message
 # A pose this much further than the twist explains was set anew (m and rad).
 JUMP_DISTANCE, JUMP_ANGLE = 1.0, 0.3
+# No robot is farther from its origin (m) or faster (m/s, rad/s), and products could overflow.
+_MAX_PLACE, _MAX_TWIST = 1e9, 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +49,16 @@ class OdometryBuffer:
 
         A stamp that goes back by more than `limit`, another frame, or a pose that jumps forgets
         all before; a message that is only late or repeated is left out. Raise `UserError` for
-        values that are not finite.
+        values that are not finite, or larger than those of any robot.
         """
-        for name, values in (('pose', message.pose.translation),
-                             ('twist', message.twist.linear), ('twist', message.twist.angular)):
+        for name, values, most in (('pose', message.pose.translation, _MAX_PLACE),
+                                   ('twist', message.twist.linear, _MAX_TWIST),
+                                   ('twist', message.twist.angular, _MAX_TWIST)):
             if not np.isfinite(values).all():
                 raise UserError(f'odom: the {name} holds values that are not finite')
+            if np.abs(values).max() > most:
+                raise UserError(f'odom: the {name} holds {np.abs(values).max():g}; at most '
+                                f'{most:g} is accepted')
         if self._messages:
             newest = self._messages[-1]
             behind = (newest.stamp_ns - message.stamp_ns) / 1e9

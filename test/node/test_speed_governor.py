@@ -188,7 +188,11 @@ def test_silence_is_the_safe_speed(robot: Robot) -> None:
 def test_another_frame_and_broken_messages_are_named(robot: Robot) -> None:
     robot.see(14.0, frame='camera')
     assert robot.spin(lambda: robot.process.lines('are in the frame'), 10.0)
-    robot._infos.publish(String(data='{"stamp": 3}'))
+    huge = f'{{"stamp": {{"sec": 0, "nanosec": 0}}, "leads": [{10**400}], "weights": []}}'
+    endless = '{"stamp": {"sec": Infinity, "nanosec": 0}}'
+    for text in ('{"stamp": 3}', '[]', '3', 'null', huge, endless):
+        robot._infos.publish(String(data=text))
+        robot.spin(lambda: False, 0.05)
     assert robot.drive(10.0).linear.x == 0.5
     assert robot.drive(float('nan')).linear.x == 0.0
     assert robot.process.process.poll() is None

@@ -88,6 +88,15 @@ def test_values_that_are_not_finite_are_refused(driving: OdometryBuffer):
         driving.add(ego(101.1, 11.0, speed=float('inf')))
 
 
+def test_values_of_no_robot_are_refused(driving: OdometryBuffer):
+    """Finite, but products with them are not."""
+    for message, text in ((ego(101.1, 1e200), 'the pose holds 1e\\+200; at most 1e\\+09'),
+                          (ego(101.1, 11.0, speed=-1e300), 'the twist holds 1e\\+300; at most')):
+        with pytest.raises(UserError, match=text):
+            driving.add(message)
+    assert isinstance(at(driving, 101.0), Ego)
+
+
 def test_memory_does_not_grow(driving: OdometryBuffer):
     for step in range(2000):
         driving.add(ego(102 + 0.01 * step, 20 + 0.1 * step))
