@@ -22,7 +22,7 @@ from deltaworld_ros.camera.image_headers import (
     read_jpeg_header,
     read_png_header,
 )
-from deltaworld_ros.camera.raw_images import BAYER
+from deltaworld_ros.camera.raw_images import BAYER, check_mosaic
 from deltaworld_ros.errors import UserError
 
 _JPEG_REDUCTIONS = ((4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
@@ -58,11 +58,9 @@ def decode_compressed(message: Any, needed: tuple[int, int] | None, bit_depth: B
         raise UserError(f'{said} cannot be decoded; complete JPEG and PNG images are accepted')
     if pixels.dtype == np.uint16:
         pixels = bit_depth.reduce(pixels)
-    try:
-        rgb: Any = cv2.cvtColor(pixels, BAYER[bayer] if bayer else cv2.COLOR_BGR2RGB)
-    except cv2.error:
-        raise UserError(f'{said} of {header.width}x{header.height} pixels is too small for '
-                        f'{bayer}') from None
+    if bayer:
+        check_mosaic(header.width, header.height)
+    rgb: Any = cv2.cvtColor(pixels, BAYER[bayer] if bayer else cv2.COLOR_BGR2RGB)
     return rgb, header.width, header.height
 
 

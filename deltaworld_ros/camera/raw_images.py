@@ -18,6 +18,7 @@ BAYER: dict[str, int] = {
     'rggb': cv2.COLOR_BayerBG2RGB, 'bggr': cv2.COLOR_BayerRG2RGB,
     'gbrg': cv2.COLOR_BayerGR2RGB, 'grbg': cv2.COLOR_BayerGB2RGB,
 }
+MIN_MOSAIC = 3   # pixels of a side
 # Encoding: bytes of a channel, channels, and OpenCV's conversion to RGB (None: it is RGB).
 _PACKED: dict[str, tuple[int, int, int | None]] = {
     'rgb8': (1, 3, None),
@@ -72,6 +73,8 @@ def decode_raw(message: Any, needed: tuple[int, int] | None, bit_depth: BitDepth
         pixels = _halved(pixels, needed)
     if conversion is None:
         return pixels
+    if message.encoding.startswith('bayer'):
+        check_mosaic(width, height)
     try:
         # OpenCV accepts no row step that NumPy cannot call contiguous in the last two axes.
         rgb: Any = cv2.cvtColor(np.ascontiguousarray(pixels), conversion)
@@ -86,6 +89,13 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise UserError(f'image of {width}x{height} pixels is too large; at most {max_pixels} '
                         'pixels are accepted (max_image_pixels)')
+
+
+def check_mosaic(width: int, height: int) -> None:
+    """Raise `UserError` for a Bayer mosaic of which OpenCV would make a black picture."""
+    if min(width, height) < MIN_MOSAIC:
+        raise UserError(f'image of {width}x{height} pixels is too small for a Bayer mosaic; at '
+                        f'least {MIN_MOSAIC}x{MIN_MOSAIC} is accepted')
 
 
 def _rows(message: Any, height: int, row: int) -> NDArray[Any]:

@@ -174,6 +174,12 @@ def broken_raw(**changes: Any) -> Any:
     (broken_raw(data=array.array('B', bytes(1535))), 'has 1535 bytes'),
     (broken_raw(width=2**32 - 1, step=2**32 - 1), 'needs 12884901885'),
     (broken_raw(encoding='uyvy', width=31, step=62), 'cannot be uyvy'),
+    # Of these OpenCV makes black pictures.
+    *((broken_raw(encoding='bayer_rggb8', width=width, height=height),
+       f'{width}x{height} pixels is too small for a Bayer mosaic')
+      for width, height in ((1, 1), (2, 2), (2, 16), (32, 2))),
+    (compressed(jpeg(np.full((2, 64), 90, np.uint8), '.png'), 'bayer_rggb8; png'),
+     '64x2 pixels is too small for a Bayer mosaic'),
     (compressed(b''), 'is empty'),
     (compressed(b'no image at all'), 'cannot be decoded; complete JPEG and PNG'),
     (compressed(jpeg(picture())[:-2]), 'is a truncated JPEG'),
