@@ -132,7 +132,7 @@ def test_stamps_that_jump_hold_nothing_up(tiny_bundle: Path, tmp_path: Path) -> 
     """A clock that is set ahead by years, back again, and to before 1970."""
     closed = pytest.importorskip('websockets.exceptions').ConnectionClosed
     frame = fading_frames(load_bundle(tiny_bundle).manifest, 1)[0]
-    starts = [START, START + 10**18, START + 10**10, -10**11]
+    starts = [START, START + 3 * 10**17, START + 10**10, -10**11]
     stamps = [start + number * 10**8 for start in starts for number in range(8)]
     bag = write_bag(tmp_path / 'bag', [
         ('/camera/image', START + number * 10**8, image_message(stamp, frame))
