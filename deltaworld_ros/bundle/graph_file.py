@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from deltaworld_ros.bundle.constant_sizes import check_sizes
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.bundle.motion import VALUES as MOTION_VALUES
 from deltaworld_ros.bundle.protobuf import (
     fields,
     integers,
@@ -109,8 +110,10 @@ def expected_values(
                 {'features': features, 'delta_token': token, 'anchor_token': token})
     if graph == 'rollout':
         table = Value((_BATCH, m.context_length + m.steps, len(m.rotary_frequencies)))
+        motion = {'motion': Value((_BATCH, m.context_length + m.steps, MOTION_VALUES))}
         return ({'tokens': Value((_BATCH, m.context_length, m.token_size)), 'rotary_cos': table,
-                 'rotary_sin': table, 'noise': Value((_BATCH, None, m.steps, m.noise_size))},
+                 'rotary_sin': table, 'noise': Value((_BATCH, None, m.steps, m.noise_size)),
+                 **(motion if m.motion else {})},
                 {'future_tokens': Value((_BATCH, None, m.steps, m.token_size))})
     if graph == 'paint':
         return ({'features': features},

@@ -53,7 +53,8 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     futures that agree with it. The weights of the futures are the shares of the samples to the
     power of 1 / `weight_temperature`, so that each is how often its future comes closest. `fused`
     says what the fused maps show: the weighted mean of the futures' features, or what the
-    weighted mean of their tokens decodes to.
+    weighted mean of their tokens decodes to. `motion` says that the predictor can be told the
+    robot's motion, past and planned (see `bundle.motion`).
     """
 
     format: Literal[1]
@@ -86,6 +87,7 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     temperatures: list[float] = []
     weight_temperature: float = Field(default=1.0, ge=0.01, le=100)
     fused: Literal['features', 'tokens'] = 'features'
+    motion: bool = False
     classes: list[SemanticClass]
     licences: list[Licence]
     sources: list[str]

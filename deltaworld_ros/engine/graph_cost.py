@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.manifest import GRAPHS
+from deltaworld_ros.bundle.motion import motion_input
 from deltaworld_ros.engine.torch_engine import TorchGraph
 
 GIGA = 1e9
@@ -46,7 +47,8 @@ def bundle_cost(bundle: Bundle, num_samples: int, num_futures: int) -> dict[str,
     predictor = gflops(
         'rollout', ('future_tokens',), tokens=torch.zeros(1, m.context_length, m.token_size),
         rotary_cos=table, rotary_sin=table,
-        noise=torch.zeros(1, num_samples, m.steps, m.noise_size))
+        noise=torch.zeros(1, num_samples, m.steps, m.noise_size),
+        **{name: torch.from_numpy(value) for name, value in motion_input(m, None).items()})
     decoder = gflops(
         'decode', ('labels', 'depth', 'fused_labels', 'fused_depth', 'confidence'),
         features=features, tokens=torch.zeros(1, num_futures, m.steps, m.token_size),

@@ -58,8 +58,13 @@ class Engine(Protocol):
     def rollout(
             self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
             rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
+            motion: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Return future tokens (M, S, Dz) of tokens (T, Dz), tables (T+S, R), noise (M, S, W)."""
+        """
+        Return future tokens (M, S, Dz) of tokens (T, Dz), tables (T+S, R), noise (M, S, W).
+
+        Bundles that take it may be told the robot's motion (T+S, 3), see `bundle.motion`.
+        """
         ...
 
     def decode(

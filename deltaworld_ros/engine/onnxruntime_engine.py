@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS, lead_output
 from deltaworld_ros.bundle.manifest import GRAPHS
+from deltaworld_ros.bundle.motion import motion_input
 from deltaworld_ros.engine.cut_graph import cut_graph
 from deltaworld_ros.engine.interface import EngineUnavailable, Features, LeadDecoding
 
@@ -82,11 +83,13 @@ class OnnxRuntimeEngine:
     def rollout(
             self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
             rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
+            motion: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Engine.rollout`."""
         feeds = {
             'tokens': tokens[None], 'rotary_cos': rotary_cos[None],
-            'rotary_sin': rotary_sin[None], 'noise': noise[None]}
+            'rotary_sin': rotary_sin[None], 'noise': noise[None],
+            **motion_input(self._manifest, motion)}
         future: NDArray[np.float32] = self._sessions['rollout'].run(['future_tokens'], feeds)[0][0]
         return future
 

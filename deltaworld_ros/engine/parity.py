@@ -20,6 +20,7 @@ from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.arrays import read_arrays
 from deltaworld_ros.bundle.lead_outputs import FUSED_MAPS, FUTURE_MAPS
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.bundle.motion import VALUES
 from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.engine.interface import Engine, EngineUnavailable, Features, LeadDecoding
 from deltaworld_ros.errors import UserError
@@ -148,7 +149,8 @@ def _check_rollout(
     chosen = np.arange(num_samples or stored) % stored
     ahead = np.concatenate([golden['stamps'] - golden['stamps'][-1], manifest.leads])
     tables = time_tables(ahead, manifest.rotary_frequencies)
-    tokens = engine.rollout(golden['tokens'][0], *tables, golden['noise'][0][chosen])
+    motion = golden['motion'][0] if manifest.motion else None
+    tokens = engine.rollout(golden['tokens'][0], *tables, golden['noise'][0][chosen], motion)
     judge.vectors('future token', tokens, golden['future_tokens'][0][chosen])
 
 
@@ -203,7 +205,7 @@ def _futures(golden: dict[str, NDArray[Any]], num_futures: int | None,
 
 def _read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     names = ('frames', 'stamps', 'noise', 'features', 'delta_tokens', 'anchor_tokens', 'tokens',
-             'future_tokens', 'weights', *_MAPS)
+             'future_tokens', 'weights', *_MAPS, *(['motion'] if bundle.manifest.motion else []))
     try:
         golden = read_arrays(bundle.read('golden.npz'), 'golden.npz', names)
     except UserError as error:
@@ -220,6 +222,7 @@ def _read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
         'delta_tokens': (frames, m.token_size), 'anchor_tokens': (frames, m.token_size),
         'tokens': (1, frames, m.token_size), 'future_tokens': (1, samples, m.steps, m.token_size),
         'weights': (1, futures),
+        **({'motion': (1, frames + m.steps, VALUES)} if m.motion else {}),
         **dict.fromkeys(FUTURE_MAPS, (1, futures, m.steps, *maps)),
         **dict.fromkeys(FUSED_MAPS, (1, m.steps + 1, *maps))}
     for name, shape in shapes.items():

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from deltaworld_ros.bundle import Bundle
 from deltaworld_ros.bundle.manifest import GRAPHS, Manifest
+from deltaworld_ros.bundle.motion import motion_input
 from deltaworld_ros.engine.interface import EngineUnavailable, Features, LeadDecoding
 from deltaworld_ros.engine.onnx_operators import OPERATORS, Operator
 
@@ -113,6 +114,7 @@ class TensorEngine:
         self.name = name
         self._graphs = dict(graphs)
         self._device = device
+        self._manifest = manifest
         self._no_features = torch.zeros(
             1, manifest.num_patches, manifest.feature_size, device=device)
 
@@ -128,11 +130,14 @@ class TensorEngine:
     def rollout(
             self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
             rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
+            motion: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Engine.rollout`."""
         [future] = self._graphs['rollout'].run(
             ('future_tokens',), tokens=self._tensor(tokens), rotary_cos=self._tensor(rotary_cos),
-            rotary_sin=self._tensor(rotary_sin), noise=self._tensor(noise))
+            rotary_sin=self._tensor(rotary_sin), noise=self._tensor(noise),
+            **{name: self._tensor(value[0])
+               for name, value in motion_input(self._manifest, motion).items()})
         return _array(future)
 
     def decode(

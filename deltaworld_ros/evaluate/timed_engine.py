@@ -34,10 +34,12 @@ class TimedEngine(WrappedEngine):
     def rollout(
             self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
             rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
+            motion: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Engine.rollout`."""
         return self._timed(
-            'rollout', lambda: self._engine.rollout(tokens, rotary_cos, rotary_sin, noise))
+            'rollout',
+            lambda: self._engine.rollout(tokens, rotary_cos, rotary_sin, noise, motion))
 
     def decode(
             self, features: Features, tokens: NDArray[np.float32], weights: NDArray[np.float32],

@@ -18,7 +18,7 @@ from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.model.heads import DepthHead, SegmentationHead
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.painter import Painter
-from deltaworld_ros.model.protocols import Backbone, Tokenizer, World
+from deltaworld_ros.model.protocols import Backbone, MotionWorld, Tokenizer, World
 
 
 class ObserveGraph(nn.Module):
@@ -37,7 +37,7 @@ class ObserveGraph(nn.Module):
 
 
 class RolloutGraph(nn.Module):
-    """Context tokens and noise to the tokens of every sample's future."""
+    """Context tokens, noise and perhaps motion to the tokens of every sample's future."""
 
     def __init__(self, world: World):
         """Take the trained predictor."""
@@ -46,9 +46,17 @@ class RolloutGraph(nn.Module):
 
     def forward(
         self, tokens: Tensor, rotary_cos: Tensor, rotary_sin: Tensor, noise: Tensor,
+        motion: Tensor | None = None,
     ) -> Tensor:
-        """Map (B, T, Dz), tables (B, T + S, R) and noise (B, M, S, W) to (B, M, S, Dz)."""
-        return self.world.rollout(tokens, (rotary_cos, rotary_sin), noise)
+        """
+        Map (B, T, Dz), tables (B, T + S, R) and noise (B, M, S, W) to (B, M, S, Dz).
+
+        Only worlds that take it are given a motion (B, T + S, 3).
+        """
+        table = rotary_cos, rotary_sin
+        if motion is None or not isinstance(self.world, MotionWorld):
+            return self.world.rollout(tokens, table, noise)
+        return self.world.rollout(tokens, table, noise, motion)
 
 
 def linear_weights(size: int, target: int) -> Tensor:

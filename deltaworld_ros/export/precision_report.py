@@ -74,7 +74,8 @@ def graph_inputs(
     return {
         'observe': (arrays['frames'],
                     torch.cat([torch.zeros_like(features[:1]), features[:-1]])),
-        'rollout': (arrays['tokens'], cos[None], sin[None], arrays['noise']),
+        'rollout': (arrays['tokens'], cos[None], sin[None], arrays['noise'],
+                    *([arrays['motion']] if manifest.motion else [])),
         'decode': (features[-1:], arrays['future_tokens'], arrays['weights']),
     }
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deltaworld_ros.bundle.lead_outputs import lead_outputs
 from deltaworld_ros.bundle.manifest import Manifest, write_manifest
+from deltaworld_ros.bundle.motion import VALUES
 from deltaworld_ros.export.graph_weights import name_weights
 from deltaworld_ros.export.graphs import PaintGraph, graph_modules
 from deltaworld_ros.export.precision import Precision, typed_networks, typed_painter
@@ -100,7 +101,8 @@ def golden_arrays(
     noise = manifest.noise_std * torch.randn(shape, generator=generator)
     if manifest.queries == 'kept':
         noise = noise[:, :, :1].expand(shape).contiguous()
-    future = modules['rollout'](tokens, cos[None], sin[None], noise)
+    given = {'motion': golden_motion(manifest)} if manifest.motion else {}
+    future = modules['rollout'](tokens, cos[None], sin[None], noise, *given.values())
     weights = torch.linspace(2.0, 1.0, GOLDEN_FUTURES)[None]
     weights = weights / weights.sum()
     maps = modules['decode'](features[-1], future, weights)
@@ -108,9 +110,17 @@ def golden_arrays(
         'frames': images, 'stamps': torch.from_numpy(stamps), 'noise': noise,
         'features': torch.cat(features), 'delta_tokens': torch.cat(deltas),
         'anchor_tokens': torch.cat(anchors), 'tokens': tokens, 'future_tokens': future,
-        'weights': weights, **dict(zip(OUTPUTS['decode'][:5], maps, strict=False)),
+        'weights': weights, **given, **dict(zip(OUTPUTS['decode'][:5], maps, strict=False)),
     }
     return {name: value.numpy() for name, value in arrays.items()}
+
+
+def golden_motion(manifest: Manifest) -> Tensor:
+    """Return a motion (1, T + S, 3): a turn that grows tighter while the robot brakes."""
+    count = manifest.context_length + manifest.steps
+    motion = torch.stack([
+        torch.linspace(9.0, 3.0, count), torch.linspace(-0.1, 0.4, count), torch.ones(count)], 1)
+    return motion[None]
 
 
 def _export_graph(
@@ -121,8 +131,9 @@ def _export_graph(
     inner = lead_outputs(manifest.steps) if name == 'decode' else []
     torch.onnx.export(
         module, tuple(inputs.values()), path, input_names=list(inputs),
-        output_names=[*OUTPUTS[name], *inner], dynamic_shapes=_dynamic_axes(name),
-        opset_version=OPSET, dynamo=True, external_data=False, verbose=False)
+        output_names=[*OUTPUTS[name], *inner],
+        dynamic_shapes=_dynamic_axes(name, manifest.motion), opset_version=OPSET, dynamo=True,
+        external_data=False, verbose=False)
     graph = onnx.load(path)
     name_weights(graph, module, sizes)
     if half_weights:
@@ -150,7 +161,8 @@ def example_inputs(name: str, manifest: Manifest) -> dict[str, Tensor]:
         return {
             'tokens': torch.zeros(2, m.context_length, m.token_size),
             'rotary_cos': table + 1.0, 'rotary_sin': table,
-            'noise': torch.zeros(2, 3, m.steps, m.noise_size)}
+            'noise': torch.zeros(2, 3, m.steps, m.noise_size),
+            **({'motion': torch.zeros(*table.shape[:2], VALUES)} if m.motion else {})}
     if name == 'paint':
         return {'features': features}
     return {
@@ -158,14 +170,15 @@ def example_inputs(name: str, manifest: Manifest) -> dict[str, Tensor]:
         'weights': torch.full((2, 3), 1.0 / 3.0)}
 
 
-def _dynamic_axes(name: str) -> tuple[dict[int, Any], ...]:
+def _dynamic_axes(name: str, motion: bool) -> tuple[dict[int, Any], ...]:
     """Return which axes of the inputs of `example_inputs` are dynamic."""
     batch, samples = torch.export.Dim('B', min=1, max=64), torch.export.Dim('M', min=1, max=65536)
     futures = torch.export.Dim('K', min=1, max=256)
     if name == 'observe':
         return {0: batch}, {0: batch}
     if name == 'rollout':
-        return {0: batch}, {0: batch}, {0: batch}, {0: batch, 1: samples}
+        given = {0: batch}, {0: batch}, {0: batch}, {0: batch, 1: samples}
+        return (*given, {0: batch}) if motion else given
     if name == 'paint':
         return ({0: batch},)
     return {0: batch}, {0: batch, 1: futures}, {0: batch, 1: futures}

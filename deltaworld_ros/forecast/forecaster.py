@@ -159,15 +159,17 @@ class Forecaster:
         return self._engine.features_to_host(self.features)
 
     def forecast(self, *, futures: bool = True, features: bool = False,
-                 leads: Sequence[int] | None = None, pictures: Sequence[int] = ()) -> Forecast:
+                 leads: Sequence[int] | None = None, pictures: Sequence[int] = (),
+                 motion: NDArray[np.float32] | None = None) -> Forecast:
         """
         Forecast from the newest frame; `futures` asks for each future's maps too.
 
         `features` asks for the fused features, which takes all leads. Only the maps of `leads`
         (places in `Forecast.leads`) are sure to hold values; all by default. `pictures` are the
-        leads to paint, which a forecaster with a painter can.
+        leads to paint, which a forecaster with a painter can. Bundles that take it may be told the
+        robot's `motion` (T + S, 3) at `context_stamps_ns` and the leads (see `bundle.motion`).
         """
-        tokens, weights, timings = self.sample_futures()
+        tokens, weights, timings = self.sample_futures(motion=motion)
         started = time.perf_counter()
         outputs = FUSED_MAPS + FUTURE_MAPS if futures else FUSED_MAPS
         if features:
@@ -211,12 +213,13 @@ class Forecaster:
 
     def sample_futures(
             self, num_samples: int | None = None, num_futures: int | None = None,
+            motion: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, float]]:
         """
         Draw futures from the newest frame and choose some, before any decoding.
 
         Other numbers than the forecaster's own serve evaluation (equal ones: plain sampling) and
-        draw fresh noise.
+        draw fresh noise. For `motion` see `forecast`.
 
         Return tokens (K, S, Dz), weights (K,) by descending weight, and the timings so far.
         """
@@ -226,7 +229,7 @@ class Forecaster:
         tables = time_tables(np.concatenate([past, m.leads]), m.rotary_frequencies)
         noise = self._noise if num_samples is None else self._draw_noise(num_samples)
         rolling = time.perf_counter()
-        sampled = self._engine.rollout(tokens, *tables, noise)
+        sampled = self._engine.rollout(tokens, *tables, noise, motion)
         check_finite('future tokens', sampled)
         rolled = time.perf_counter()
         chosen, weights = select_futures(
@@ -245,6 +248,11 @@ class Forecaster:
                                f'{self._manifest.context_length} links')
         tokens = np.stack([context[0].anchor_token, *(link.delta_token for link in context[1:])])
         return tokens, relative_times([link.stamp_ns for link in context], ())
+
+    @property
+    def context_stamps_ns(self) -> tuple[int, ...]:
+        """Return the stamps (ns) of the context's frames, the oldest first."""
+        return tuple(link.stamp_ns for link in self._chain.context())
 
     def reset(self, reason: Restart) -> None:
         """Forget every frame; the next one that is observed reports the reason."""

@@ -97,6 +97,24 @@ class World(Protocol):
 
 
 @runtime_checkable
+class MotionWorld(World, Protocol):
+    """A world that can be told the robot's motion, past and planned, if `motion` says so."""
+
+    motion: bool
+
+    def rollout(
+        self, tokens: Tensor, table: tuple[Tensor, Tensor], noise: Tensor,
+        motion: Tensor | None = None,
+    ) -> Tensor:
+        """Roll out as any world does, with the motion (B, T + S, 3) of each step."""
+
+
+def takes_motion(world: World) -> bool:
+    """Return whether a world can be told the robot's motion."""
+    return isinstance(world, MotionWorld) and world.motion
+
+
+@runtime_checkable
 class Regridded(Protocol):
     """A network that works on other grids than the one that it was built for."""
 

@@ -71,6 +71,20 @@ def test_more_frequencies_than_the_graph_takes_are_named(folder: Path) -> None:
     assert 'rollout.onnx: input rotary_cos: has the shape (any, 7, 5)' in refusal(folder)
 
 
+def test_a_motion_that_the_graph_does_not_take_is_named(folder: Path) -> None:
+    path = folder / 'bundle.yaml'
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), 'motion': True}))
+    assert 'rollout.onnx: has no input motion' in refusal(folder)
+
+
+def test_a_motion_that_the_manifest_does_not_know_is_named(folder: Path) -> None:
+    def take(model: onnx.ModelProto) -> None:
+        model.graph.input.append(
+            helper.make_tensor_value_info('motion', TensorProto.FLOAT, ['B', 7, 3]))
+    change(folder, 'rollout', take)
+    assert 'rollout.onnx: has the unknown input motion' in refusal(folder)
+
+
 def loop(model: onnx.ModelProto) -> None:
     """Append a loop that never ends."""
     flag = helper.make_tensor_value_info

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks' options, and the parts that the golden tensors do not reach."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,8 @@ from deltaworld_ros.model.delta_tokenizer import DeltaTok
 from deltaworld_ros.model.efficientnet import LEVEL_CHANNELS, EfficientNetLite0
 from deltaworld_ros.model.heads import DepthHead
 from deltaworld_ros.model.predictor import DeltaWorld
+from deltaworld_ros.model.protocols import takes_motion
+from deltaworld_ros.model.residual_world import ResidualWorld
 from deltaworld_ros.model.rotary import time_frequencies, time_table
 from deltaworld_training.stages.linear_codes import fit_linear_code
 from deltaworld_training.stages.tokenizer import reconstruct
@@ -110,6 +114,30 @@ def test_predictor_depends_on_time_differences_alone() -> None:
         one = world.rollout(tokens, time_table(times, time_frequencies()), noise)
         other = world.rollout(tokens, time_table(times - 3.3, time_frequencies()), noise)
     assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize('build', [
+    lambda: DeltaWorld(64, 1, 2, 128, token_size=48, layer_scale=1.0, motion=True),
+    lambda: ResidualWorld(2, size=64, heads=1, layers=2, mlp_size=128, token_size=48,
+                          layer_scale=1.0, motion=True),
+], ids=['deltaworld', 'residual'])
+def test_motion_changes_the_steps_from_its_own_on(build: Callable[[], DeltaWorld]) -> None:
+    """What is not known changes nothing, whatever the weights; a plan changes what it is of."""
+    world = build().eval()
+    assert takes_motion(world) and not takes_motion(DeltaWorld(64, 1, 1, 64))
+    tokens, noise = torch.randn(2, 4, 48), torch.randn(2, 3, 3, world.noise_size)
+    table = time_table(torch.arange(7)[None].repeat(2, 1) * 0.2, time_frequencies())
+    motion = torch.tensor([7.0, 0.2, 1.0]).repeat(2, 7, 1)
+    with torch.no_grad():
+        plain = world.rollout(tokens, table, noise)
+        assert torch.equal(plain, world.rollout(tokens, table, noise, torch.zeros(2, 7, 3)))
+        told = world.rollout(tokens, table, noise, motion)
+        motion[0, 5, 0] = 1.0   # the second step of the first window
+        other = world.rollout(tokens, table, noise, motion)
+    assert not torch.allclose(told, plain, atol=1e-3)
+    assert torch.equal(told[1], other[1]) and torch.equal(told[0, :, 0], other[0, :, 0])
+    assert (told[0, :, 1] - other[0, :, 1]).abs().max() > 1e-3
+    assert (told[0, :, 2] - other[0, :, 2]).abs().max() > 1e-3   # it saw the second
 
 
 def compact() -> CompactDeltaTok:

@@ -35,7 +35,8 @@ def input_ranges(graph: str, manifest: Manifest) -> Ranges:
         return {'image': one, 'previous_features': one}
     if graph == 'rollout':
         samples = (1, manifest.num_samples, max(MAX_SAMPLES, manifest.num_samples))
-        return {'tokens': one, 'rotary_cos': one, 'rotary_sin': one, 'noise': {**one, 1: samples}}
+        return {'tokens': one, 'rotary_cos': one, 'rotary_sin': one, 'noise': {**one, 1: samples},
+                **({'motion': one} if manifest.motion else {})}
     futures = (1, manifest.num_futures, max(MAX_FUTURES, manifest.num_futures))
     return {'features': one, 'tokens': {**one, 1: futures}, 'weights': {**one, 1: futures}}
 

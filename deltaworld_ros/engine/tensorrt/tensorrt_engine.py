@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaworld_ros.bundle import Bundle
+from deltaworld_ros.bundle.motion import motion_input
 from deltaworld_ros.engine.interface import Features, LeadDecoding
 from deltaworld_ros.engine.tensorrt.buffers import DeviceArray
 from deltaworld_ros.engine.tensorrt.build import build_engines
@@ -48,7 +49,7 @@ class TensorRTEngine:
         self._graphs = {
             name: TensorRTGraph(library, cuda, runtime, name, plan, errors.last, log)
             for name, plan in plans.items()}
-        m = bundle.manifest
+        self._manifest = m = bundle.manifest
         self._no_features = self.features_from_host(
             np.zeros((m.num_patches, m.feature_size), np.float32))
 
@@ -65,11 +66,13 @@ class TensorRTEngine:
     def rollout(
             self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
             rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
+            motion: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Engine.rollout`."""
         given = self._graphs['rollout'].run(
             {'tokens': tokens[None], 'rotary_cos': rotary_cos[None],
-             'rotary_sin': rotary_sin[None], 'noise': noise[None]}, ('future_tokens',))
+             'rotary_sin': rotary_sin[None], 'noise': noise[None],
+             **motion_input(self._manifest, motion)}, ('future_tokens',))
         future: NDArray[np.float32] = given['future_tokens']
         return future
 

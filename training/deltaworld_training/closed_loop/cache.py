@@ -65,11 +65,13 @@ class CachedEngine(WrappedEngine):
     def rollout(
             self, tokens: NDArray[np.float32], rotary_cos: NDArray[np.float32],
             rotary_sin: NDArray[np.float32], noise: NDArray[np.float32],
+            motion: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Engine.rollout`."""
-        key = ('rollout', *map(_digest, (tokens, rotary_cos, rotary_sin, noise)))
+        told = () if motion is None else (motion,)
+        key = ('rollout', *map(_digest, (tokens, rotary_cos, rotary_sin, noise, *told)))
         if key not in self._known:
-            self._known[key] = super().rollout(tokens, rotary_cos, rotary_sin, noise)
+            self._known[key] = super().rollout(tokens, rotary_cos, rotary_sin, noise, motion)
         future: NDArray[np.float32] = self._known[key]
         return future
 

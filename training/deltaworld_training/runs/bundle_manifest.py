@@ -10,6 +10,7 @@ from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.model.networks import build_networks
+from deltaworld_ros.model.protocols import takes_motion
 from deltaworld_ros.model.rotary import time_frequencies
 from deltaworld_training.runs import provenance
 from deltaworld_training.runs.recipe import Recipe
@@ -61,6 +62,7 @@ def bundle_manifest(
         depth_maximum=depth.maximum, focal_length=image.focal_length,
         num_samples=forecast.samples, num_futures=forecast.futures,
         selection_dimensions=forecast.selection_dimensions, fused=forecast.fused,
+        motion=takes_motion(networks.world),
         temperatures=list(temperatures) or [1.0] * (forecast.steps + 1),
         weight_temperature=weight_temperature, classes=STREET,
         licences=provenance.licences(*origin), sources=provenance.sources(*origin),
