@@ -16,9 +16,9 @@ from deltaworld_training.runs.recipe import Recipe, load_recipe
 from support.once import once
 
 
-def small_recipe() -> Recipe:
-    """Return the default recipe with everything small."""
-    recipe = load_recipe('street-cpu')
+def small_recipe(name: str = 'street-cpu') -> Recipe:
+    """Return a recipe, the default one unless named, with everything small."""
+    recipe = load_recipe(name)
     image, data = recipe.needed('image'), recipe.needed('data')
     image.width, image.height = 96, 64
     data.street_clips, data.video_clips, data.clip_frames, data.videos = 4, 0, 8, []
@@ -84,9 +84,11 @@ def network_bundle() -> Path:
     return once('networks', write_network_bundle)
 
 
-def write_network_bundle(folder: Path, networks: Networks | None = None) -> Manifest:
-    """Export networks of the small recipe, random ones unless given."""
-    recipe = small_recipe()
+def write_network_bundle(
+    folder: Path, networks: Networks | None = None, recipe: Recipe | None = None,
+) -> Manifest:
+    """Export networks of a small recipe, random ones of the default recipe unless given."""
+    recipe = recipe or small_recipe()
     image, forecast, sizes = recipe.image, recipe.forecast, network_sizes(recipe)
     generator = np.random.default_rng(1)
     frames = generator.integers(

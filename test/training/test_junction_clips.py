@@ -30,3 +30,12 @@ def test_a_clip_is_the_same_every_time() -> None:
     np.testing.assert_array_equal(first.frames, again.frames)
     assert first.frames.shape == (7, 192, 320, 3) and first.times[0] == 0.0
     assert first.labels is not None and first.labels.shape == (7, 192, 320)
+
+
+def test_motion_is_that_of_the_rendered_clip() -> None:
+    """It can be had without rendering, and is a speed and yaw rate of a car that turns."""
+    clip = CLIPS.clip(3)
+    np.testing.assert_array_equal(CLIPS.motion(3), clip.motion)
+    assert clip.motion is not None and clip.motion.shape == (7, 2)
+    turned = [np.abs((CLIPS.motion(index)[1:, 1] * 0.2).sum()) for index in range(8)]
+    assert max(turned) > 0.3 and (np.abs(CLIPS.motion(0)[:, 0]) < 15).all()

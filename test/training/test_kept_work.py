@@ -3,7 +3,7 @@
 """Work of other settings, of other sources or half of it is never taken for finished work."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,35 @@ def test_a_killed_worker_is_one_clear_error_and_half_a_store_is_not_trained_on(t
     with pytest.raises(UserError, match=r'holds \d of 3 clips.*train features'):
         StoreData([tmp_path / 'a'], 4, 2).setup('fit')
     assert store(tmp_path / 'a', Noise(1)).complete
+
+
+class Moving(Noise):
+    """Clips whose motion is known in every other one."""
+
+    def clip(self, index: int) -> Clip:
+        clip = super().clip(index)
+        motion = np.full((4, 2), 3.0 + index, np.float32)
+        return clip if index % 2 else replace(clip, motion=motion)
+
+
+def test_motion_is_kept_where_it_is_known(tmp_path: Path):
+    kept = store(tmp_path, Moving(1)).motion
+    assert (kept[0] == 3).all() and np.isnan(kept[1]).all() and (kept[2] == 5).all()
+    data = StoreData([tmp_path], 4, 2, motion=True)
+    data.setup('fit')
+    assert data.windows[0][2]['motion'].shape == (4, 2)
+
+
+def test_a_store_of_a_version_without_motion_stays_valid(tmp_path: Path):
+    """Whole or half, it is the same store, whose motion is not known."""
+    made = store(tmp_path, Moving(1))
+    (tmp_path / 'motion.npy').unlink()
+    done = np.load(tmp_path / 'done.npy')
+    done[2] = 0
+    np.save(tmp_path / 'done.npy', done)
+    again = store(tmp_path, Moving(1))
+    assert again.complete and again.digest == made.digest
+    assert again.motion.shape == (3, 4, 2) and np.isnan(again.motion).all()
 
 
 @pytest.mark.parametrize('damage, reason', [

@@ -18,7 +18,9 @@ class Clip:
 
     Frames (F, h, w, 3) uint8 RGB; times (F,) seconds; class ids (F, h, w) uint8 or None, 255
     where unlabelled; depth (F, h, w) in metres along the optical axis or None, not finite where
-    unknown; focal length in pixels of these frames, the geometric mean of both axes, or None.
+    unknown; focal length in pixels of these frames, the geometric mean of both axes, or None;
+    motion (F, 2) of the camera's vehicle, its mean speed forward in m/s and yaw rate in rad/s over
+    the step that ends at each frame, or None.
     """
 
     frames: np.ndarray
@@ -26,6 +28,7 @@ class Clip:
     labels: np.ndarray | None = None
     depth: np.ndarray | None = None
     focal_length: float | None = None
+    motion: np.ndarray | None = None
 
 
 class ClipSource(Protocol):

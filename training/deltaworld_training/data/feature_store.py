@@ -22,6 +22,8 @@ from deltaworld_training.data.truth_maps import truth_maps
 from deltaworld_training.data.worker import start_worker
 
 DESCRIPTION = 'description.json'
+# Not in the description: stores of versions that kept no motion stay what they are.
+MOTION = 'motion.npy'
 
 
 class Extractor(Protocol):
@@ -40,7 +42,9 @@ class FeatureStore:
     Arrays of all clips of one source.
 
     features (C, F, N, D) float16; times (C, F) s; labels (C, F, h/4, w/4) uint8 and depth
-    likewise float16, in metres for the canonical focal length, NaN where unknown; done (C,).
+    likewise float16, in metres for the canonical focal length, NaN where unknown; done (C,);
+    motion (C, F, 2) float32, speed in m/s and yaw rate in rad/s as in `Clip`, NaN where unknown,
+    as everywhere in stores of versions that kept none.
     """
 
     def __init__(self, folder: Path):
@@ -55,7 +59,9 @@ class FeatureStore:
         self.labels = _opened(folder, 'labels')
         self.depth = _opened(folder, 'depth')
         self.done = _opened(folder, 'done')
-        for name in ('times', 'labels', 'depth', 'done'):
+        self.motion = _opened(folder, 'motion') if (folder / MOTION).exists() else \
+            np.broadcast_to(np.float32(np.nan), (*self.features.shape[:2], 2))
+        for name in ('times', 'labels', 'depth', 'done', 'motion'):
             shape, expected = getattr(self, name).shape, self.features.shape[:2]
             if shape[:2] != expected[:len(shape[:2])]:
                 raise UserError(f'{folder}/{name}.npy: holds {shape[:2]} clips and frames, '
@@ -112,6 +118,8 @@ def build_store(
         **description, 'focal_length': focal_length,
         'shapes': {name: list(shape) for name, (_, shape) in shapes.items()},
     }, folder / 'done.npy')
+    if not (folder / 'done.npy').exists():
+        np.save(folder / MOTION, np.full((count, frames, 2), np.nan, np.float32))
     for name, (dtype, shape) in shapes.items():
         if not (folder / f'{name}.npy').exists():
             np.lib.format.open_memmap(
@@ -164,7 +172,8 @@ def _start(
     start_worker()
     arrays = {
         name: np.lib.format.open_memmap(folder / f'{name}.npy', mode='r+')
-        for name in ('features', 'times', 'labels', 'depth', 'done')
+        for name in ('features', 'times', 'labels', 'depth', 'done', 'motion')
+        if (folder / f'{name}.npy').exists()
     }
     _work.update(
         source=source, extractor=extractor, focal_length=focal_length, arrays=arrays)
@@ -176,6 +185,8 @@ def _cache(index: int) -> None:
     arrays['features'][index] = _work['extractor'].features(clip.frames)
     arrays['times'][index] = clip.times
     arrays['labels'][index], arrays['depth'][index] = truth_maps(clip, _work['focal_length'])
+    if clip.motion is not None and 'motion' in arrays:
+        arrays['motion'][index] = clip.motion
     arrays['done'][index] = 1
 
 

@@ -3,12 +3,13 @@
 """Clips of the street world, rendered when they are asked for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from deltaworld_training.data.clip import Clip, clip_times
 from deltaworld_training.data.photometric import apply_look, sample_look
-from deltaworld_training.street.clip import ClipRenderer
+from deltaworld_training.street.clip import ClipRenderer, ego_motion
 from deltaworld_training.street.renderer import Frame
 from deltaworld_training.street.world import StreetWorld
 
@@ -42,6 +43,23 @@ class StreetClips:
 
     def clip(self, index: int) -> Clip:
         """Render clip `index`."""
+        generator, world, times = self._begin(index)
+        rendered = self._renderer.render(world, (max(0.0, world.time) + times).tolist())
+        look = sample_look(generator)
+        return replace(
+            rendered_clip(
+                rendered, times, [apply_look(frame.rgb, look, generator) for frame in rendered]),
+            motion=ego_motion([frame.ego for frame in rendered], times))
+
+    def motion(self, index: int) -> np.ndarray:
+        """Return the motion (F, 2) of clip `index` without rendering it."""
+        _, world, times = self._begin(index)
+        moments = (max(0.0, world.time) + times).tolist()
+        return ego_motion(
+            [world.ego_places(world.advance_to(moment)) for moment in moments], times)
+
+    def _begin(self, index: int) -> tuple[np.random.Generator, StreetWorld, np.ndarray]:
+        """Return a clip's random numbers, its world at its beginning, and its times (F,) in s."""
         seed = self.first_seed + index
         generator = np.random.default_rng((seed, 1))
         if self.stride is None:
@@ -49,12 +67,7 @@ class StreetClips:
             times = np.concatenate([[0.0], np.cumsum(offsets)])
         else:
             times = clip_times(generator, self.frames, self.stride)
-        world = self.world(seed, generator)
-        begin = max(0.0, world.time)
-        rendered = self._renderer.render(world, (begin + times).tolist())
-        look = sample_look(generator)
-        return rendered_clip(
-            rendered, times, [apply_look(frame.rgb, look, generator) for frame in rendered])
+        return generator, self.world(seed, generator), times
 
 
 def rendered_clip(

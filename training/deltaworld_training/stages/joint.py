@@ -16,6 +16,7 @@ from deltaworld_training.stages.heads import class_weights
 from deltaworld_training.stages.parts import Sizes
 from deltaworld_training.stages.predictor import NOISE_STD, QUERIES
 from deltaworld_training.stages.stage import Stage
+from deltaworld_training.stages.told_motion import told_motion
 
 # Far leads and lively clips must not outweigh the rest.
 STILL = 0.1
@@ -84,7 +85,8 @@ class JointStage(Stage):
         tokens = torch.cat([anchor[:, None], deltas[:, :known - 1]], dim=1)
         true = deltas[:, known - 1:]
         table = time_table(times - times[:, known - 1:known], self.frequencies)
-        samples = self.draw_samples(tokens, table, true.shape[1])
+        samples = self.draw_samples(
+            tokens, table, true.shape[1], told_motion(self, self.world, batch, known))
 
         now, future = features[:, known - 1], features[:, known:]
         truth = self.head_loss.truth(
@@ -107,12 +109,16 @@ class JointStage(Stage):
         self.log_dict(losses)
         return total
 
-    def draw_samples(self, tokens: Tensor, table: tuple[Tensor, Tensor], steps: int) -> Tensor:
+    def draw_samples(
+        self, tokens: Tensor, table: tuple[Tensor, Tensor], steps: int,
+        motion: tuple[Tensor, ...],
+    ) -> Tensor:
         """Return samples (B, K, S, Dz) of the tokens after known ones (B, T, Dz)."""
         drawn = 1 if self.queries == 'kept' else steps
         noise = NOISE_STD * self.noise(len(tokens), QUERIES).normal(
             self.samples, drawn, self.world.noise_size)
-        return self.world.rollout(tokens, table, noise.expand(-1, -1, steps, -1)).float()
+        return self.world.rollout(
+            tokens, table, noise.expand(-1, -1, steps, -1), *motion).float()
 
 
 def decode_all(tokenizer: Any, tokens: Tensor, start: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.model.predictor import DeltaWorld
+from deltaworld_ros.model.protocols import takes_motion
 from deltaworld_ros.model.rotary import time_frequencies, time_table
 from deltaworld_training.stages.best_of_many import best_query
 from deltaworld_training.stages.energy_score import energy_score
@@ -17,6 +18,7 @@ from deltaworld_training.stages.losses import ELEMENTWISE
 from deltaworld_training.stages.noise import SampleNoise
 from deltaworld_training.stages.parts import Sizes, frozen, load_part
 from deltaworld_training.stages.stage import Initialisation, Stage
+from deltaworld_training.stages.told_motion import told_motion
 
 NOISE_STD = 0.02
 QUERIES, TOKENS = 1, 2
@@ -60,6 +62,8 @@ class PredictorStage(Stage):
         self.scored = loss == 'energy'
         if self.scored and (objective, queries) != ('rollout', 'kept'):
             raise UserError('loss energy: needs objective: rollout and queries: kept')
+        if takes_motion(self.world) and objective != 'rollout':
+            raise UserError('world.motion: needs objective: rollout')
         self.loss = ELEMENTWISE['mse' if self.scored else loss]
         self.context = context
         self.token_noise = token_noise
@@ -79,16 +83,17 @@ class PredictorStage(Stage):
             known = tokens + self.token_noise * self.noise(size, TOKENS).normal(*tokens.shape[1:])
         table = time_table(times - times[:, first - 1:first], self.frequencies)
         true = tokens[:, first:]
+        motion = told_motion(self, self.world, batch, first)
 
         def predict(queries: Tensor) -> Tensor:
             if self.objective == 'rollout':
                 return self.world.rollout(
-                    known[:, :first], table, queries.transpose(1, 2)).transpose(1, 2)
+                    known[:, :first], table, queries.transpose(1, 2), *motion).transpose(1, 2)
             return teacher_forced(self.world, known, table, queries)
 
         steps = true.shape[1]
         if self.scored:
-            return self.score(known[:, :first], table, true)
+            return self.score(known[:, :first], table, true, motion)
         queries = self.choose(predict, true, self.noise(size, QUERIES))
         predicted = predict(queries.expand(-1, steps, -1)[:, :, None])[:, :, 0].float()
         loss = self.loss(predicted, true).mean()
@@ -98,12 +103,15 @@ class PredictorStage(Stage):
         self.log('best', best, prog_bar=True)
         return loss
 
-    def score(self, known: Tensor, table: tuple[Tensor, Tensor], true: Tensor) -> Tensor:
+    def score(
+        self, known: Tensor, table: tuple[Tensor, Tensor], true: Tensor,
+        motion: tuple[Tensor, ...],
+    ) -> Tensor:
         """Return the energy score of K samples for the true tokens (B, S, Dz)."""
         noise = NOISE_STD * self.noise(len(true), QUERIES).normal(
             self.candidates, 1, self.world.noise_size)
         samples = self.world.rollout(
-            known, table, noise.expand(-1, -1, true.shape[1], -1)).float()
+            known, table, noise.expand(-1, -1, true.shape[1], -1), *motion).float()
         energy = true.square().mean()
         loss = energy_score(samples, true).mean() / energy.sqrt()
         self.log('loss', loss, prog_bar=True)

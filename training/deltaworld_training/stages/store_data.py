@@ -26,12 +26,13 @@ class StoreData(lightning.LightningDataModule):
     Windows of some frames of the clips in feature stores.
 
     With `tokenizer` the windows hold 'anchors' and 'deltas' (B, F, Dz) instead of 'features';
-    with `truth` also 'labels' and 'depth'. `stores` are the opened stores.
+    with `truth` also 'labels' and 'depth', with `motion` also 'motion'. `stores` are the opened
+    stores.
     """
 
     def __init__(
         self, folders: list[Path], frames: int, batch: int, weights: list[float] | None = None,
-        truth: bool = False, tokenizer: Path | None = None, seed: int = 0,
+        truth: bool = False, tokenizer: Path | None = None, motion: bool = False, seed: int = 0,
     ):
         """
         Take the stores' folders and how windows are drawn.
@@ -46,6 +47,7 @@ class StoreData(lightning.LightningDataModule):
         self.weights = weights or [1.0] * len(folders)
         self.truth = truth
         self.tokenizer = tokenizer
+        self.motion = motion
         self.seed = seed
 
     def setup(self, stage: str) -> None:
@@ -66,10 +68,14 @@ class StoreData(lightning.LightningDataModule):
     def _windows(self, store: FeatureStore) -> Windows:
         if self.tokenizer is not None:
             arrays = encoded_store(self.tokenizer, store)
+            if self.motion:
+                arrays['motion'] = store.motion[store.clips]
             return Windows(arrays, np.arange(len(arrays['times'])), self.frames)
         arrays = {'features': store.features, 'times': store.times}
         if self.truth:
             arrays |= {'labels': store.labels, 'depth': store.depth}
+        if self.motion:
+            arrays['motion'] = store.motion
         return Windows(arrays, store.clips, self.frames)
 
     def train_dataloader(self) -> DataLoader:

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from deltaworld_ros.planning.step_motion import step_motion
 from deltaworld_training.street.renderer import Frame, Renderer
-from deltaworld_training.street.world import StreetWorld
+from deltaworld_training.street.world import LATER, StreetWorld
 
 
 def render_clip(seed: int, times: Sequence[float], width: int, height: int,
@@ -18,6 +21,18 @@ def render_clip(seed: int, times: Sequence[float], width: int, height: int,
         raise ValueError(f'the renderer makes {renderer.width}x{renderer.height} images, '
                          f'not {width}x{height}')
     return render_times(StreetWorld(seed), times, renderer)
+
+
+def ego_motion(places: Sequence[np.ndarray], times: np.ndarray) -> np.ndarray:
+    """
+    Return the speed (m/s) and yaw rate (rad/s) of each frame (F, 2), over the step to it.
+
+    `places` are those of `StreetWorld.ego_places` at the frames' times (F,) in s. The first frame
+    ends no step: its motion is that between its two places.
+    """
+    first = step_motion(places[0], [0.0, LATER])
+    steps = step_motion([place[0] for place in places], times)
+    return np.concatenate([first, steps]).astype(np.float32)
 
 
 def render_times(world: StreetWorld, times: Sequence[float], renderer: Renderer) -> list[Frame]:

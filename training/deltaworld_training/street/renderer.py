@@ -38,6 +38,7 @@ class Frame:
     labels: np.ndarray  # (h, w) uint8, class ids
     camera_to_world: np.ndarray  # (4, 4), optical frame
     intrinsics: np.ndarray  # (3, 3), pixel centres at whole numbers
+    ego: np.ndarray  # (2, 3), see `StreetWorld.ego_places`
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ class Renderer:
         intrinsics = np.array([[focal, 0, (self.width - 1) / 2], [0, focal, (self.height - 1) / 2],
                                [0, 0, 1]])
         return Frame(np.ascontiguousarray(image[..., :3]), depth,
-                     np.ascontiguousarray(image[..., 3]), pose, intrinsics)
+                     np.ascontiguousarray(image[..., 3]), pose, intrinsics,
+                     world.ego_places(ahead))
 
     def _matrices(self, pose: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
         """Return view-projection (rows top down) and clip space to world rays."""

@@ -41,6 +41,7 @@ from deltaworld_training.street.vehicles import (
 # Both splits differ in everything that a seed draws: roads, scenery, light, camera, agents.
 TEST_SEEDS = range(0, 100_000)
 TRAIN_SEEDS = range(1_000_000, 2**31)
+LATER = 0.1  # s from the ego's place to the next one, which tell its motion
 _WARM_UP = 12  # steps before time 0, so that agents already move
 _ROUTE_DISTANCE = 55.0  # m before a stop line where a route is open
 
@@ -226,6 +227,11 @@ class StreetWorld:
         return sorted(result, key=lambda item: -item[1])
 
     # What the renderer needs
+
+    def ego_places(self, ahead: float = 0.0) -> np.ndarray:
+        """Return x, y (m) and heading (rad) of the ego `ahead` s from now, and `LATER` (2, 3)."""
+        return np.stack([self.vehicles.poses(self.routes, moment)[0, [0, 1, 3]]
+                         for moment in (ahead, ahead + LATER)])
 
     def ego_camera(self, ahead: float = 0.0) -> np.ndarray:
         """Return the camera pose (4, 4), optical frame to world, `ahead` seconds from now."""
