@@ -27,6 +27,8 @@ from deltaworld_ros.node.mailbox import Mailbox, WaitingFrame
 from deltaworld_ros.node.outputs import output_table
 from deltaworld_ros.node.parameter_table import NEVER
 from deltaworld_ros.node.parameters import parameter
+from deltaworld_ros.node.plan_answers import PlanAnswers
+from deltaworld_ros.node.plan_input import PlanInput
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.publishers import ForecastPublishers
 from deltaworld_ros.node.statistics import Statistics
@@ -62,6 +64,8 @@ class CameraStream:
         self._outputs = f'~/{name}' if name else '~'
         self._manifest: Manifest | None = None
         self._publishers: ForecastPublishers | None = None
+        self._plans: PlanInput | None = None
+        self._answers: PlanAnswers | None = None
         self._gate = FrameGate(parameter(node, 'max_gap'))
         self._worker: FrameWorker | None = None
         self._images: ImageInput | None = None
@@ -74,7 +78,8 @@ class CameraStream:
         if processor is not None and self._publishers is not None:
             situation = replace(
                 situation, depth_scale=processor.depth_scale,
-                camera_problem=processor.camera_problem, ego_problem=processor.ego_problem)
+                camera_problem=processor.camera_problem, ego_problem=processor.ego_problem,
+                plan_problem=self._plans.problem if self._plans else '')
             self.statistics.wanted(self._publishers.request(self._publishers.wanted()).ahead)
         if self._worker is not None:
             situation = replace(situation, seconds_in_work=self._worker.seconds_in_work)
@@ -99,10 +104,15 @@ class CameraStream:
             node, output_table(num_futures, parameter(node, 'publish_each_future'),
                                parameter(node, 'self_score'), painter is not None),
             manifest.leads, self._outputs)
+        self._plans = PlanInput(node, f'{self._outputs}/plan', '' if manifest.motion else (
+            f'bundle {manifest.name!r}: its predictor was not trained with the motion of the '
+            'robot, so it cannot forecast under a plan; see docs/planning.md'), self._log)
+        self._answers = PlanAnswers(node, self._outputs, self._plans, self._planner)
         self.processor = FrameProcessor(
             forecaster, manifest, engine.name, self._publishers, self.statistics,
             node.get_clock(), self._log, fit=parameter(node, 'fit'),
-            output_width=parameter(node, 'output_width'), planner=self._planner, name=self.name,
+            output_width=parameter(node, 'output_width'), planner=self._planner,
+            plans=self._answers, name=self.name,
             max_pixels=parameter(node, 'max_image_pixels'))
         self.update_parameters()
         self._manifest = manifest
@@ -123,6 +133,8 @@ class CameraStream:
             self._node, f'{self._inputs}image{"/compressed" if compressed else ""}', compressed,
             parameter(self._node, 'input_qos'), self._take_image, self.statistics.lost, self._log)
         self._told_problem = ''
+        if self._plans is not None:
+            self._plans.activate()
 
     def update_inputs(self) -> None:
         """Follow the publishers of the images."""
@@ -135,6 +147,8 @@ class CameraStream:
             return
         if self._images is not None:
             self._images.destroy()
+        if self._plans is not None:
+            self._plans.deactivate()
         self._node.destroy_subscription(self._camera_info)
         self._images = self._camera_info = None
         stopped, self._worker = self._worker.stop(), None
@@ -155,6 +169,9 @@ class CameraStream:
         if self._publishers is not None:
             self._publishers.destroy()
             self._publishers = None
+        if self._answers is not None:
+            self._answers.destroy()
+            self._answers = None
 
     def reset(self, reason: Restart) -> None:
         """Restart the context before the next frame, without waiting for the one in work."""

@@ -59,6 +59,7 @@ class Situation:
     clock_stands: float = 0.0      # s that the simulated clock has not moved
     input_problem: str = ''        # what is wrong with the image topic
     ego_problem: str = ''          # why ego motion is not compensated, where it should be
+    plan_problem: str = ''         # what was wrong with the newest plan
 
     @property
     def needed_rate(self) -> float:
@@ -126,6 +127,8 @@ def _inputs(snapshot: Snapshot, situation: Situation, limits: Limits
         yield WARN, f'depth is not scaled to the camera: {situation.camera_problem}'
     if snapshot.accepted and situation.ego_problem:
         yield WARN, f'ego motion is not compensated: {situation.ego_problem}'
+    if situation.plan_problem:
+        yield WARN, f'the newest plan: {situation.plan_problem}'
     lately = snapshot.input_rate * RATE_WINDOW
     for kind, number in snapshot.odd_lately.items():
         if number > MANY_ODD * lately:

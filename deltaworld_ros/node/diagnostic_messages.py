@@ -46,6 +46,7 @@ def values(snapshot: Snapshot, situation: Situation) -> dict[str, str]:
         'depth_scale': ('unscaled' if situation.depth_scale is None
                         else f'{situation.depth_scale:.4f}'),
         'ego_problem': situation.ego_problem,
+        'plan_problem': situation.plan_problem,
         'last_error': snapshot.error or situation.startup_error,
     }
     result.update({f'context_restarts: {reason.value}': str(number)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from rclpy.clock import Clock
@@ -25,6 +25,7 @@ from deltaworld_ros.node.frame_result import FrameResult
 from deltaworld_ros.node.frame_score import FrameScore, Part
 from deltaworld_ros.node.image_decoding import decode_image
 from deltaworld_ros.node.mailbox import Batch, WaitingFrame
+from deltaworld_ros.node.plan_answers import PlanAnswers
 from deltaworld_ros.node.planner_inputs import PlannerInputs
 from deltaworld_ros.node.planner_scene import RobotState
 from deltaworld_ros.node.publishers import ForecastPublishers, Request
@@ -43,8 +44,8 @@ class FrameProcessor:
     def __init__(self, forecaster: Forecaster, manifest: Manifest, engine_name: str,
                  publishers: ForecastPublishers, statistics: Statistics, clock: Clock,
                  log: ThrottledLog, *, fit: str, output_width: int,
-                 planner: PlannerInputs | None = None, name: str = '',
-                 max_pixels: int = MAX_PIXELS) -> None:
+                 planner: PlannerInputs | None = None, plans: PlanAnswers | None = None,
+                 name: str = '', max_pixels: int = MAX_PIXELS) -> None:
         self.output_width = output_width
         self.abandoned = False
         self.failed_ns: int | None = None   # stamp of the last frame that could not be used
@@ -54,7 +55,7 @@ class FrameProcessor:
         self.score = FrameScore(manifest)
         self._bound = FrameBound(manifest)
         self.ego_problem = ''
-        self._planner, self._name = planner, name
+        self._planner, self._plans, self._name = planner, plans, name
         self._forecaster = forecaster
         self._manifest = manifest
         self._engine_name = engine_name
@@ -156,6 +157,9 @@ class FrameProcessor:
             self._statistics.published(result.age, forecast=result.num_leads > 1)
         self._publishers.publish(
             [topic for topic in wanted if topic.output.needs.late], result)
+        if self._plans is not None and self._planner is not None:
+            self._plans.answer(self._forecaster, result, partial(
+                self._planner.state, self._name, message.header, manifest.leads, True))
 
     def _take_score(self, part: Part, result: FrameResult) -> None:
         assert result.forecast is not None

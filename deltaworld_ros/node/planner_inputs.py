@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
+import numpy as np
 from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -22,6 +25,7 @@ from deltaworld_ros.node.stamps import stamp_nanoseconds
 from deltaworld_ros.node.throttled_log import ThrottledLog, kind_of
 from deltaworld_ros.planning.occupancy import Grid
 from deltaworld_ros.planning.odometry import Ego, OdometryBuffer
+from deltaworld_ros.planning.plan import past_motion
 from deltaworld_ros.planning.risk import Braking
 
 ODOMETRY_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -82,6 +86,16 @@ class PlannerInputs:
         broadcast = ego is not None and mount is not None and self._frames.broadcast(
             header, ego, mount, [lead for lead in leads if lead > 0])
         return RobotState(self._mount.base_frame, mount, ego, broadcast, problem, self._settings)
+
+    def past(self, stamps_ns: Sequence[int]) -> tuple[NDArray[np.float64], str]:
+        """Return the motion (T, 2) of a context as a plan continues it, and why some is NaN."""
+        with self._lock:
+            found = [self._buffer.at(stamp) for stamp in stamps_ns]
+        problems = [one for one in found if isinstance(one, str)]
+        unknown = problems[-1] if problems else ''
+        if unknown:
+            self._log.warn('past motion', f'the past motion of a plan is unknown: {unknown}')
+        return past_motion(found), unknown
 
     def _take_odometry(self, message: Odometry) -> None:
         try:

@@ -115,7 +115,12 @@ def cvar(values: NDArray[np.float64], weights: ArrayLike, level: float) -> float
 def assess(free: NDArray[np.float64], leads: Sequence[float], weights: NDArray[np.floating],
            speed: float, braking: Braking, level: float, trust: Trust = Trust()) -> Risk:
     """Return the risk of a speed (m/s); the arguments are those of `margins` and `cvar`."""
-    table = margins(free, leads, speed, braking, trust)
+    return summarise(margins(free, leads, speed, braking, trust), leads, weights, level)
+
+
+def summarise(table: NDArray[np.float64], leads: Sequence[float], weights: NDArray[np.floating],
+              level: float) -> Risk:
+    """Return the risk that margins (K, S) in m of weighted futures mean at their leads (s)."""
     share = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
     tails = np.array([cvar(one, share, level) for one in table.T])
     worst = table.min(axis=1)

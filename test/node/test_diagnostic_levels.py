@@ -48,6 +48,7 @@ def lead_score(skill: float, forecasts: int = 5) -> LeadScore:
     ({'input_rate': 1.5}, {}, 1, '1.5 images a second, limit 2'),
     ({'input_rate': 0.0}, {'state': 'inactive'}, 0, 'inactive'),
     ({}, {'depth_scale': None}, 1, 'depth is not scaled to the camera: none came'),
+    ({}, {'plan_problem': 'plan: ended'}, 1, 'the newest plan: plan: ended'),
     ({'refused_lately': True, 'error': 'bad step'}, {}, 1, 'a message was refused: bad step'),
     ({'engine_failing': True, 'error': 'out of memory', 'input_rate': 0.1}, {}, 2,
      'the engine failed: out of memory; 0.1 images a second'),

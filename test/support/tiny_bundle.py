@@ -42,10 +42,12 @@ def write_tiny_bundle(
         token_size: int = 12, noise_size: int = 6, noise_std: float = 0.02,
         queries: str = 'kept', stride: float = 0.2, steps: int = 3, context_length: int = 4,
         map_scale: float = 0.5, num_samples: int = 32, num_futures: int = 4,
-        seed: int = 0, paints: bool = False) -> Path:
+        seed: int = 0, paints: bool = False,
+        motion: bool = False) -> Path:
     """Write the bundle into `folder` (sides in multiples of 16) and give it; `paints`: a painter.
 
-    A painted patch has the mean colour that its first three features are.
+    A painted patch has the mean colour that its first three features are. With `motion` a picture
+    grows darker, and so comes nearer, the faster the robot is planned to drive.
     """
     assert image_width % PATCH == 0 and image_height % PATCH == 0
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +62,7 @@ def write_tiny_bundle(
         map_width=int(image_width * map_scale), map_height=int(image_height * map_scale),
         depth_minimum=2.0, depth_maximum=42.0, focal_length=float(image_width),
         num_samples=num_samples, num_futures=num_futures, selection_dimensions=feature_size,
+        motion=motion,
         classes=list(CLASSES),
         licences=[Licence(name='Apache-2.0', component='tiny', source='test/support')],
         sources=['test/support/tiny_bundle.py'], training_data=['none'])
@@ -105,8 +108,11 @@ def write_golden(folder: Path, manifest: Manifest) -> None:
 
     ahead = manifest.stride * np.arange(1 - manifest.context_length, manifest.steps + 1)
     angles = 2 * np.pi * ahead[:, None] * np.array(manifest.rotary_frequencies)
+    known = np.array([6.0, 0.1, 1.0], np.float32)
+    told = {'motion': np.tile(known, (1, len(ahead), 1))} if manifest.motion else {}
     future_tokens = _run(
-        folder, 'rollout', tokens=tokens, rotary_cos=np.cos(angles)[None].astype(np.float32),
+        folder, 'rollout', **told, tokens=tokens,
+        rotary_cos=np.cos(angles)[None].astype(np.float32),
         rotary_sin=np.sin(angles)[None].astype(np.float32), noise=noise)['future_tokens']
     decoded = _run(folder, 'decode', features=features[-1:], weights=weights,
                    tokens=future_tokens[:, :futures])
@@ -114,7 +120,7 @@ def write_golden(folder: Path, manifest: Manifest) -> None:
     np.savez_compressed(
         folder / 'golden.npz', frames=frames, stamps=stamps, noise=noise, features=features,
         delta_tokens=deltas, anchor_tokens=anchors, tokens=tokens, future_tokens=future_tokens,
-        weights=weights, **decoded)
+        weights=weights, **told, **decoded)
 
 
 def fading_frames(manifest: Manifest, count: int) -> NDArray[np.uint8]:
@@ -210,12 +216,18 @@ def _rollout(m: Manifest, rng: np.random.Generator) -> onnx.ModelProto:
         'noise_projection', rng.standard_normal((m.noise_size, token))))
     spread = g.op('CumSum', spread, g.constant(2))
     base = g.op('Add', g.op('Mul', last, gain), context)
+    told = {}
+    if m.motion:
+        told = {'motion': ('B', length + steps, 3)}
+        nearer = g.weight('nearer', np.outer([-0.005, 0.0, 0.0], np.arange(token) < 3))
+        planned = g.op('MatMul', g.part('motion', 1, length, length + steps), nearer)
+        base = g.op('Add', base, g.op('Unsqueeze', planned, g.constant([1])))
     g.op('Add', base, spread, output='future_tokens')
     rotary = ('B', length + steps, len(m.rotary_frequencies))
     return g.model(
         'rollout',
         {'tokens': ('B', length, token), 'rotary_cos': rotary, 'rotary_sin': rotary,
-         'noise': ('B', 'M', steps, m.noise_size)},
+         'noise': ('B', 'M', steps, m.noise_size), **told},
         {'future_tokens': ('B', 'M', steps, token)})
 
 
