@@ -155,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('run', type=Path, help='folder of a run of the recipe street-cpu')
     parser.add_argument('output', type=Path, help='folder for the motion and the predictors')
+    parser.add_argument('--heads', type=Path, help='file of the heads, default: that of RUN')
     parser.add_argument('--seeds', type=int, nargs='+', default=[7, 8])
     parser.add_argument('--steps', type=int, default=1200, help='of each predictor')
     parser.add_argument('--stores', nargs='+', choices=TRAINING, default=list(TRAINING))
@@ -168,7 +169,8 @@ def main() -> None:
         return
     store = FeatureStore(arguments.output / VALIDATION)
     tokenizer: Any = load_part(arguments.run / 'tokenizer.safetensors', 'tokenizer')[0]
-    heads = HeadLoss(arguments.run / 'heads.safetensors', tokenizer.grid).eval()
+    heads = HeadLoss(
+        arguments.heads or arguments.run / 'heads.safetensors', tokenizer.grid).eval()
     for seed in arguments.seeds:
         worlds = {
             f'{"with" if motion else "without"} motion, seed {seed}': load_part(train(

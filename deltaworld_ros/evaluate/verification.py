@@ -71,6 +71,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         'context': f'{m.context_length} frames, {m.stride:g} s apart',
         'samples': m.num_samples,
         'futures': m.num_futures,
+        'plans': 'takes them (~/plan)' if m.motion else 'not trained with the motion of the robot',
         'depth': f'{m.depth_minimum:g} to {m.depth_maximum:g} m at a focal length of '
                  f'{m.focal_length:g} px',
         'classes': [f'{entry.name} ({entry.role})' for entry in m.classes],

@@ -45,7 +45,12 @@ class PlanAnswers:
         """Answer every plan by a forecast from the newest frame, once its context is whole."""
         if not forecaster.ready:
             return
-        for header, plan in self._inputs.take():
+        plans = self._inputs.take()
+        if plans and not self._publisher.get_subscription_count():
+            self._inputs.refuse(UserError(
+                f'plan: nobody subscribes to the answers on {self._publisher.topic_name}'))
+            return
+        for header, plan in plans:
             self._publisher.publish(
                 String(data=json.dumps(self._answer(forecaster, result, robot(), header, plan))))
 

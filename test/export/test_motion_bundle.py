@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.network_bundle import random_networks, small_recipe, write_network_bundle
+from support.network_bundle import small_recipe, trained_like, write_network_bundle
 from support.once import once
 
 from deltaworld_ros.bundle import Bundle, load_bundle
@@ -18,6 +18,7 @@ from deltaworld_ros.engine.onnxruntime_engine import OnnxRuntimeEngine
 from deltaworld_ros.engine.parity import check_parity
 from deltaworld_ros.engine.tensorrt.build import input_ranges
 from deltaworld_ros.engine.torch_engine import TorchEngine
+from deltaworld_ros.evaluate.verification import describe_bundle
 from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.export.precision_report import precision_report
 from deltaworld_ros.forecast.forecaster import Forecaster
@@ -25,7 +26,7 @@ from deltaworld_ros.forecast.forecaster import Forecaster
 
 def write(folder: Path) -> None:
     recipe = small_recipe('street-motion')
-    write_network_bundle(folder, random_networks(recipe), recipe)
+    write_network_bundle(folder, trained_like(recipe=recipe), recipe)
 
 
 @pytest.fixture(scope='module')
@@ -90,7 +91,8 @@ def test_forecasts_hear_the_motion(bundle: Bundle) -> None:
 
 
 def test_networks_come_back_with_their_motion_layers(bundle: Bundle) -> None:
-    expected, found = random_networks(small_recipe('street-motion')), graph_networks(bundle)
+    expected = trained_like(recipe=small_recipe('street-motion'))
+    found = graph_networks(bundle)
     state = found.parts()['world'].state_dict()
     for name in ('token_motion.weight', 'query_motion.weight'):
         assert torch.allclose(
@@ -105,10 +107,12 @@ def test_everything_else_that_runs_the_graph_knows_the_input(bundle: Bundle) -> 
         rows = precision_report(graph_networks(bundle), m, 'fp32', golden)
     tokens = [row for row in rows if row.layers == 'future_tokens']
     assert tokens and tokens[0].worst > 0.999
+    assert describe_bundle(bundle)['plans'].startswith('takes them')
 
 
 def test_a_bundle_without_it_takes_no_motion(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
+    assert describe_bundle(bundle)['plans'] == 'not trained with the motion of the robot'
     assert not bundle.manifest.motion and 'motion' not in input_ranges('rollout', bundle.manifest)
     engine = OnnxRuntimeEngine(bundle, threads=1)
     with pytest.raises(ValueError, match="bundle 'tiny': its predictor takes no motion"):

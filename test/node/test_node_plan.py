@@ -68,6 +68,14 @@ def answers(client: Client, *plans: Path) -> list[dict[str, Any]]:
     return own()
 
 
+def test_plans_are_not_worked_on_for_nobody(node: Client) -> None:
+    publisher = node.node.create_publisher(Path, '/forecast/plan', 10)
+    node.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to plans')
+    publisher.publish(plan(node, 3.0))
+    node.feed_until(lambda: node.process.lines(
+        'plan refused: plan: nobody subscribes to the answers on /forecast/plan/risk'), 'the line')
+
+
 def test_several_plans_are_answered_in_their_order(node: Client) -> None:
     """Faster ones bring the scene nearer in this bundle; nothing is known of the past yet."""
     given = [plan(node, speed) for speed in (2.0, 12.0, 5.0)]

@@ -65,9 +65,9 @@ def random_networks(recipe: Recipe, seed: int = 0) -> Networks:
     return networks
 
 
-def trained_like(tokenizer: dict | None = None) -> Networks:
+def trained_like(tokenizer: dict | None = None, recipe: Recipe | None = None) -> Networks:
     """Return networks of which no two tensors are equal, as after training."""
-    recipe = small_recipe()
+    recipe = recipe or small_recipe()
     if tokenizer is not None:
         recipe.stages['joint'].model['tokenizer'] = tokenizer
     networks = random_networks(recipe)
