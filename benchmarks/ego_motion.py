@@ -93,7 +93,7 @@ class Scores:
             return
         self.error += float((found - then).square().mean((1, 2)).sum())
         self.copied += float((now - then).square().mean((1, 2)).sum())
-        self.maps.add(heads.read(found, labels.shape[-2:]), labels, depth)   # type: ignore[arg-type]
+        self.maps.add(heads.read(found, labels.shape[-2:]), labels, depth)
 
     def __str__(self) -> str:
         """Return the figures in one line."""

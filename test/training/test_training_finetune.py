@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.network_bundle import trained_like, write_network_bundle
+from support.network_bundle import small_recipe, trained_like, write_network_bundle
 
 from deltaworld_ros.bundle.load import Bundle, load_bundle
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.evaluate.demo import SAMPLE_BAG
 from deltaworld_ros.export.graph_networks import graph_networks
-from deltaworld_ros.model.networks import load_networks, save_networks
+from deltaworld_ros.model.networks import Networks, load_networks, save_networks
 from deltaworld_training.data.sources.bags import BagRecording
 from deltaworld_training.runs.finetune import FineTuning, duration
 from deltaworld_training.runs.recipe import load_recipe
@@ -22,10 +22,15 @@ from deltaworld_training.stages.tokenizer import reconstruct
 
 @pytest.fixture(scope='module')
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Export random networks once."""
+    """Export random networks once, which can be told the robot's motion; bags know of none."""
     folder = tmp_path_factory.mktemp('bundles') / 'random'
-    write_network_bundle(folder, trained_like())
+    write_network_bundle(folder, start_networks(), small_recipe('street-motion'))
     return load_bundle(folder)
+
+
+def start_networks() -> Networks:
+    """Return what the bundle was exported from."""
+    return trained_like(recipe=small_recipe('street-motion'))
 
 
 def test_weights_come_out_of_the_shipped_bundle() -> None:
@@ -39,7 +44,7 @@ def test_finetuning_writes_a_bundle_that_knows_the_bag_better(
 ) -> None:
     """Without labels and in seconds: the reconstruction error on the bag falls."""
     networks = tmp_path / 'start.safetensors'
-    save_networks(trained_like(), networks)
+    save_networks(start_networks(), networks)
     recipe = load_recipe('finetune-bag')
     run = FineTuning(
         bundle, networks, [BagRecording(SAMPLE_BAG, start=0.0, end=3.0)], recipe,
@@ -49,7 +54,7 @@ def test_finetuning_writes_a_bundle_that_knows_the_bag_better(
     torch.set_num_threads(1)
     folder = run.run()
     manifest = load_bundle(folder).manifest
-    assert manifest.name == f'{bundle.manifest.name}-finetuned'
+    assert manifest.name == f'{bundle.manifest.name}-finetuned' and manifest.motion
     assert manifest.training_data[-1] == f'fine-tuned on {SAMPLE_BAG.name}'
     before, after = load_networks(networks), load_networks(folder.parent / 'networks.safetensors')
     features = torch.from_numpy(np.load(tmp_path / 'run' / 'bag' / 'features.npy')).float()

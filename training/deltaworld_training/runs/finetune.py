@@ -95,6 +95,7 @@ class FineTuning:
             f'--data.folders={[str(path) for path in stores]}',
             f'--model.context={m.context_length}',
             f'--model.queries={m.queries}',
+            *(['--data.motion=true'] if m.motion else []),
             f'--data.frames={m.context_length + m.steps}']))
         networks = load_trained(start.sizes, files)
         save_networks(networks, self.folder / 'networks.safetensors')
