@@ -116,7 +116,8 @@ def test_context_handed_to_the_rollout(engine: Engine, bundle: Bundle) -> None:
     observed = [engine.observe(frames[0], None)]
     for frame in frames[1:]:
         observed.append(engine.observe(frame, observed[-1][0]))
-    tokens, cos, sin, noise = recorder.rollouts[0]
+    tokens, cos, sin, noise, motion = recorder.rollouts[0]
+    assert motion is None
     np.testing.assert_array_equal(tokens[0], observed[0][2])  # the oldest: its anchor token
     for index in (1, 2, 3):
         np.testing.assert_array_equal(tokens[index], observed[index][1])
@@ -134,7 +135,7 @@ def test_irregular_stamps_reach_the_tables(engine: Engine, bundle: Bundle) -> No
     for frame, offset in zip(fading_frames(m, 4), (0, 180, 410, 590), strict=True):
         forecaster.observe(frame, EPOCH_NS + offset * 1_000_000)
     forecaster.forecast()
-    _, cos, _, _ = recorder.rollouts[0]
+    _, cos, *_ = recorder.rollouts[0]
     wanted, _ = time_tables([-0.59, -0.41, -0.18, 0, 0.2, 0.4, 0.6], m.rotary_frequencies)
     np.testing.assert_allclose(cos, wanted, atol=1e-6)
 
