@@ -21,7 +21,7 @@ from deltaworld_ros.planning.obstacles import Obstacles
 from deltaworld_ros.planning.occupancy import UNKNOWN, hide_unseen, occupancy
 from deltaworld_ros.planning.points import map_points
 from deltaworld_ros.planning.risk import assess
-from deltaworld_ros.planning.scan import Scan, column_points, scan_points
+from deltaworld_ros.planning.scan import Scan, column_points, over_columns, scan_points
 
 LEAD_POINT = record_type(label=np.uint8, confidence=np.uint8)
 OBSTACLE_POINT = record_type(
@@ -61,8 +61,12 @@ def scan(result: FrameResult, lead: int) -> LaserScan | None:
     scene, robot = result.scene, result.robot
     if scene is None or robot.mount is None:
         return None
-    return _scan_message(result, scan_points(
-        scene.fused.points, robot.mount, scene.intrinsics, result.manifest.map_width))
+    found, leads = scene.fused, np.asarray(scene.forecast.leads, np.float32)
+    points = np.concatenate([
+        over_columns(found.points[found.lead == lead], scene.intrinsics, camera)
+        for lead, camera in zip(leads, scene.cameras, strict=True)])
+    return _scan_message(
+        result, scan_points(points, robot.mount, scene.intrinsics, result.manifest.map_width))
 
 
 def scan_bound(result: FrameResult, lead: int) -> LaserScan | None:

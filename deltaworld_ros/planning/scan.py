@@ -28,15 +28,27 @@ def column_points(distances: NDArray[np.float64], intrinsics: NDArray[np.float64
     """
     Return points (n, 3) over the width of image columns at distances (b,) m, in `camera`'s frame.
 
-    Distances are along the optical axis, NaN where there is nothing. The points are so dense that
-    a scan from where the camera will be has no gaps between neighbouring columns.
+    Distances are along the optical axis, NaN where there is nothing.
     """
-    known = np.isfinite(distances)
+    column = np.nonzero(np.isfinite(distances))[0]
+    ahead = distances[column]
+    aside = (column - intrinsics[0, 2]) / intrinsics[0, 0] * ahead
+    centres = camera.apply(np.stack([aside, np.zeros_like(ahead), ahead], axis=-1))
+    return over_columns(centres, intrinsics, camera)
+
+
+def over_columns(points: NDArray[np.floating], intrinsics: NDArray[np.float64],
+                 camera: Pose) -> NDArray[np.float64]:
+    """
+    Return each point (n, 3) of `camera`'s frame several times, over the width of its image column.
+
+    So a scan has no gaps between neighbouring columns: from elsewhere than the camera they are not
+    evenly spaced, and a ray through a gap would clear what stands behind.
+    """
+    depth = camera.inverse().apply(points)[:, 2]
     inside = (np.arange(_POINTS) + 0.5) / _POINTS - 0.5
-    pixels = (np.nonzero(known)[0][:, None] + inside).ravel()
-    ahead = np.repeat(distances[known], _POINTS)
-    aside = (pixels - intrinsics[0, 2]) / intrinsics[0, 0] * ahead
-    return camera.apply(np.stack([aside, np.zeros_like(ahead), ahead], axis=-1))
+    aside = inside * depth[:, None] / intrinsics[0, 0]
+    return (points[:, None] + aside[..., None] * camera.rotation[:, 0]).reshape(-1, 3)
 
 
 def scan_points(points: NDArray[np.floating], camera: Pose, intrinsics: NDArray[np.float64],

@@ -91,6 +91,23 @@ def test_every_class_of_the_shipped_bundle_has_a_cost() -> None:
         assert entry.name in roles[entry.role]
 
 
+def test_tiles_reach_their_highest_cost_before_their_samples_decay() -> None:
+    layer = read(CONFIG / 'semantic_layer.yaml')['local_costmap']['local_costmap'][
+        'ros__parameters']['semantic_segmentation_layer']['forecast']
+    stride = load_bundle('street-lite0').manifest.stride
+    for name in layer['class_types']:
+        samples = max(1, layer[name]['samples_to_max_cost'])
+        # The newest sample has its age on arrival, and that of a stride before the next is here.
+        assert layer['tile_map_decay_time'] >= 0.3 + samples * stride, name
+
+
+def test_the_monitor_s_simulated_robot_does_not_step_over_a_point() -> None:
+    monitor = read(CONFIG / 'collision_monitor.yaml')['collision_monitor']['ros__parameters']
+    fastest = next(row.default for row in GOVERNOR_PARAMETERS if row.name == 'max_speed')
+    for polygon in (monitor[name] for name in monitor['polygons']):
+        assert fastest * polygon['simulation_time_step'] <= polygon['radius']
+
+
 def test_frames_are_those_of_the_node() -> None:
     base = next(row.default for row in PARAMETERS if row.name == 'base_frame')
     named = [value for file in CONFIG.glob('*.yaml') for name, value in values(read(file))

@@ -12,7 +12,7 @@ from deltaworld_ros.planning.obstacles import fused_obstacles, future_obstacles
 from deltaworld_ros.planning.occupancy import UNKNOWN, Grid, hide_unseen, occupancy
 from deltaworld_ros.planning.points import lead_cameras
 from deltaworld_ros.planning.pose import mount_of_text
-from deltaworld_ros.planning.scan import scan_points
+from deltaworld_ros.planning.scan import over_columns, scan_points
 
 GRID = Grid(size=30.0, resolution=0.5)
 CAMERA = mount_of_text(MOUNT)
@@ -50,15 +50,16 @@ def test_what_lies_outside_the_grid_is_left_out():
 def test_a_scan_has_the_nearest_of_all_leads():
     result = forecast([[[Box(12, 0)]]], [Box(15, 0)])
     cameras = lead_cameras(CAMERA, None, result.leads)
-    points = fused_obstacles(result, INTRINSICS, cameras, ROLES).points
+    obstacles = fused_obstacles(result, INTRINSICS, cameras, ROLES)
+    points = over_columns(obstacles.points, INTRINSICS, CAMERA)
     scan = scan_points(points, CAMERA, INTRINSICS, COLUMNS)
     angles = scan.first_angle + scan.step * np.arange(COLUMNS)
     half = np.arctan(80 / 120)
     assert angles[0] == pytest.approx(-half, abs=0.01)
     assert angles[-1] == pytest.approx(half, abs=0.01)
     ahead = np.abs(angles) < 0.05
-    assert (np.isclose(scan.ranges[ahead], 12, rtol=0.01) | np.isinf(scan.ranges[ahead])).all()
-    assert np.isfinite(scan.ranges[ahead]).mean() > 0.7
+    # None is left out: Nav2's costmap clears along a ray without obstacles.
+    np.testing.assert_allclose(scan.ranges[ahead], 12, rtol=0.01)
     assert np.isinf(scan.ranges[np.abs(angles) > 0.2]).all()
     empty = scan_points(np.zeros((0, 3)), CAMERA, INTRINSICS, COLUMNS)
     assert np.isinf(empty.ranges).all()
