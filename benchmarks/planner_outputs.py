@@ -27,7 +27,7 @@ from deltaworld_ros.camera.intrinsics import Camera
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.forecast.forecaster import Forecaster
 from deltaworld_ros.node.frame_result import FrameResult
-from deltaworld_ros.node.outputs import Leads, output_table
+from deltaworld_ros.node.outputs import Leads, Needs, output_table
 from deltaworld_ros.node.planner_scene import RobotState
 from deltaworld_ros.planning.odometry import Ego
 from deltaworld_ros.planning.pose import IDENTITY, Twist, mount_of_text
@@ -47,7 +47,9 @@ def main() -> None:
     bundle = load_bundle(arguments.bundle)
     manifest = bundle.manifest
     forecaster = Forecaster(load_engine(bundle), manifest)
-    rows = [row for row in output_table(manifest.num_futures, False, False) if row.plans]
+    # Bounds are learned in the course of a drive.
+    rows = [row for row in output_table(manifest.num_futures, False, False)
+            if row.plans and row.needs is not Needs.BOUND]
     times: dict[str, list[float]] = {row.name: [] for row in rows}
     with BagFrames(BAG) as bag:
         for number, frame in enumerate(bag):
