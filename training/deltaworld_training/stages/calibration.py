@@ -18,6 +18,7 @@ from torch import Tensor
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.evaluate.scorers.calibration import calibration_error, reliability
 from deltaworld_ros.export.graphs import DecodeGraph
+from deltaworld_ros.export.write_bundle import OUTPUTS
 from deltaworld_ros.forecast.selection import temper
 from deltaworld_ros.model.networks import Networks
 from deltaworld_training.data.recordings import UNLABELLED
@@ -57,7 +58,7 @@ def fit_temperatures(
         decode = DecodeGraph(
             networks.tokenizer, networks.segmentation, networks.depth, grid,
             windows[0].labels.shape[1:], [1.0] * (manifest.steps + 1), manifest.fused)
-        found.append(_guesses(networks, manifest, decode, windows))
+        found.append(published_guesses(manifest, decode, windows))
     return [
         _best(decode, [guesses[lead] for guesses in found if guesses[lead]])
         for lead in range(manifest.steps + 1)]
@@ -85,8 +86,8 @@ def expected_error(decode: DecodeGraph, guesses: Sequence[Guess], temperature: f
 
 
 @torch.no_grad()
-def _guesses(
-    networks: Networks, manifest: Manifest, decode: DecodeGraph, windows: Sequence[SampledWindow],
+def published_guesses(
+    manifest: Manifest, decode: DecodeGraph, windows: Sequence[SampledWindow],
 ) -> list[list[Guess]]:
     """Return the maps of the present and of each lead; none of a present without labels."""
     guesses: list[list[Guess]] = [[] for _ in range(manifest.steps + 1)]
@@ -98,12 +99,13 @@ def _guesses(
         if labelled:
             guesses[0].append(_guess(scores[:1], one, seen[0], truth[0]))
         weights = torch.from_numpy(temper(window.weights.numpy(), manifest.weight_temperature))
-        current = window.features[:1].expand(len(window.tokens), -1, -1)
-        for step in range(manifest.steps):
-            current = networks.tokenizer.decode(window.tokens[:, step], current)
-            mean = (current * weights[:, None, None]).sum(0, keepdim=True)
-            guesses[step + 1].append(_guess(
-                decode.heads(current)[2], weights, decode.heads(mean)[0][0], truth[step + 1]))
+        # The graph itself says what is published.
+        maps = dict(zip(OUTPUTS['decode'], decode(
+            window.features[:1], window.tokens[None], weights[None]), strict=False))
+        futures, published = maps['future_features'][0], maps['fused_labels'][0]
+        for lead in range(1, manifest.steps + 1):
+            guesses[lead].append(_guess(
+                decode.heads(futures[:, lead - 1])[2], weights, published[lead], truth[lead]))
     return guesses
 
 
