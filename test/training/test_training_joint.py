@@ -3,6 +3,7 @@
 """A tokenizer and its predictor learn together what the heads read."""
 
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import numpy as np
@@ -84,14 +85,20 @@ def test_both_networks_learn_and_the_heads_do_not(heads: Path) -> None:
     assert set(stage.sizes) == {'tokenizer', 'world'}
 
 
-def test_fixed_tokens_leave_all_but_the_decoder(heads: Path) -> None:
-    """Only what decodes learns."""
-    stage = JointStage(heads, TOKENIZER, WORLD, fixed_tokens=True, rate=2e-3)
+@pytest.mark.parametrize('fixed', ['encoder', 'tokens'])
+def test_fixed_parts_stay_and_the_others_learn(
+    heads: Path, fixed: Literal['encoder', 'tokens'],
+) -> None:
+    """True tokens stay what they are, or predicted ones too; the decoder learns."""
+    stage = JointStage(heads, TOKENIZER, WORLD, fixed=fixed, rate=2e-3)
     before = {name: value.clone() for name, value in stage.state_dict().items()}
     fit(stage, 3)
     names = {name for name in changed(stage, before) if 'class_weights' not in name}
-    assert names and all(
-        name.removeprefix('tokenizer.').startswith(stage.tokenizer.DECODER) for name in names)
+    world = {name for name in names if name.startswith('world.')}
+    assert bool(world) == (fixed == 'encoder')
+    decoder = names - world
+    assert decoder and all(
+        name.removeprefix('tokenizer.').startswith(stage.tokenizer.DECODER) for name in decoder)
 
 
 @pytest.mark.parametrize('queries', ['kept', 'fresh'])

@@ -38,16 +38,20 @@ class JointStage(Stage):
     def __init__(
         self, heads: Path, tokenizer: Sizes | None = None, world: Sizes | None = None,
         context: int = 4, samples: int = 8, commitment: float = 0.05, class_loss: float = 3.0,
-        depth_loss: float = 2.0, balance: float = 0.5, fixed_tokens: bool = False,
+        depth_loss: float = 2.0, balance: float = 0.5,
+        fixed: Literal['encoder', 'tokens', 'tokenizer'] | None = None,
+        scored: Literal['tokens', 'features'] = 'tokens',
         queries: Literal['fresh', 'kept'] = 'kept', **options: Any,
     ):
         """
         Take the file of the heads, the sizes of both networks and the weights of the losses.
 
         samples: drawn of each window; commitment: how much true tokens follow the predicted ones;
-        balance: a class weighs its frequency to minus this power; fixed_tokens: only the decoder
-        learns; queries: a sample keeps one noise query through its steps, or draws a fresh one
-        for each.
+        balance: a class weighs its frequency to minus this power; fixed: with the 'encoder' true
+        tokens stay what they are, with 'tokens' predicted ones too, so that only the decoder
+        learns, and with the 'tokenizer' only the samples learn; scored: whether samples are
+        scored by their tokens or by the features that they decode to; queries: a sample keeps
+        one noise query through its steps, or draws a fresh one for each.
         """
         super().__init__(**options)
         tokenizer_module: Any = self.learn('tokenizer', tokenizer, 'torch')
@@ -62,10 +66,14 @@ class JointStage(Stage):
         self.depth_loss = depth_loss
         self.balance = balance
         self.frequencies = time_frequencies(self.world.frequencies)
-        if fixed_tokens:
+        self.fixed = fixed
+        self.scored = scored
+        if fixed == 'tokens':
             self.world.requires_grad_(False)
+        if fixed:
             for name, parameter in self.tokenizer.named_parameters():
-                parameter.requires_grad_(name.startswith(self.tokenizer.DECODER))
+                parameter.requires_grad_(
+                    fixed != 'tokenizer' and name.startswith(self.tokenizer.DECODER))
 
     def on_fit_start(self) -> None:
         """Weigh the classes by their frequency in the stores, whose labels may be unknown."""
@@ -95,6 +103,8 @@ class JointStage(Stage):
         losses: dict[str, Tensor] = {}
         mean = samples.mean(1)
         for name, used in (('true_', true), ('', mean)):
+            if used is true and self.fixed == 'tokenizer':
+                continue
             decoded = decode_all(self.tokenizer, used, now)
             error = (decoded - future).square().mean((2, 3))
             classes, depth = self.head_loss(decoded.flatten(0, 1), truth)
@@ -102,12 +112,29 @@ class JointStage(Stage):
             losses[f'{name}classes'] = self.class_loss * classes
             losses[f'{name}depth'] = self.depth_loss * depth
         energy = true.detach().square().mean()
-        losses['tokens'] = energy_score(samples, true.detach()).mean() / energy.sqrt()
+        if self.scored == 'tokens':
+            losses['samples'] = energy_score(samples, true.detach()).mean() / energy.sqrt()
+        else:
+            losses['samples'] = self.score_features(samples, now, future, copy)
         total = torch.stack(list(losses.values())).sum()
         total = total + self.commitment * (mean.detach() - true).square().mean() / energy
         self.log('loss', total, prog_bar=True)
         self.log_dict(losses)
         return total
+
+    def score_features(
+        self, samples: Tensor, now: Tensor, future: Tensor, copy: Tensor,
+    ) -> Tensor:
+        """Return the energy score of what samples (B, K, S, Dz) decode to, over all leads."""
+        count = samples.shape[1]
+        decoded = decode_all(
+            self.tokenizer, samples.flatten(0, 1), now.repeat_interleave(count, 0)).unflatten(
+                0, (-1, count))
+        # Each lead by itself, in shares of what copying misses.
+        scores = energy_score(
+            decoded.transpose(1, 2).flatten(0, 1), future.flatten(0, 1)).unflatten(
+                0, (-1, samples.shape[2]))
+        return (scores / (copy + STILL).sqrt()).mean()
 
     def draw_samples(
         self, tokens: Tensor, table: tuple[Tensor, Tensor], steps: int,
