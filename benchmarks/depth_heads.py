@@ -1,7 +1,7 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Train small depth heads that differ in their bins and compare them: a table of docs/quality.md.
+Train small depth heads that differ in bins and layers and compare them: tables of docs/quality.md.
 
 Run as `python benchmarks/depth_heads.py RUN` after `deltaworld train features`, which caches
 street clips in RUN/street. The last tenth of the clips is held out. Needs a CPU and a minute.
@@ -9,6 +9,7 @@ street clips in RUN/street. The last tenth of the clips is held out. Needs a CPU
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.model.heads import DepthHead
+from deltaworld_ros.model.networks import build_part
 from deltaworld_training.data.feature_store import FeatureStore
 from deltaworld_training.stages.heads import as_maps
 from deltaworld_training.stages.losses import masked
@@ -27,11 +29,14 @@ STEPS, BATCH, RATE, WARM_UP = 500, 48, 2e-3, 30
 CLIPS = 2500
 FAR_ROAD = 25.0, 30.0   # m
 ROAD = [number for number, one in enumerate(STREET) if one.name in ('road', 'lane_marking')]
-HEADS = {
-    '64 evenly spaced bins': {'bins': 64},
-    '32 in log depth': {'bins': 32, 'minimum': 0.5, 'spacing': 'log'},
-    '64 in log depth': {'bins': 64, 'minimum': 0.5, 'spacing': 'log'},
-    '128 in log depth': {'bins': 128, 'minimum': 0.5, 'spacing': 'log'},
+LOG = {'minimum': 0.5, 'maximum': 80.0, 'spacing': 'log'}
+HEADS: dict[str, dict[str, Any]] = {
+    '64 evenly spaced bins': {'kind': 'linear', 'bins': 64},
+    '32 in log depth': {'kind': 'linear', 'bins': 32, **LOG},
+    '64 in log depth': {'kind': 'linear', 'bins': 64, **LOG},
+    '128 in log depth': {'kind': 'linear', 'bins': 128, **LOG},
+    '64 in log depth, convolutional': {
+        'kind': 'convolutional', 'hidden': 192, 'bins': 64, **LOG},
 }
 
 
@@ -87,7 +92,8 @@ def main() -> None:
           '| head | AbsRel | road at 25 to 30 m, predicted / true |\n|---|---:|---:|')
     for name, settings in HEADS.items():
         torch.manual_seed(0)
-        head = DepthHead(maps.shape[1], interpolation='inverse', **settings)  # type: ignore[arg-type]
+        head: Any = build_part(
+            'depth', {'size': maps.shape[1], 'interpolation': 'inverse', **settings})
         fit(head.train(), maps, depth)
         with torch.no_grad():
             found = predict(head.eval(), test_maps, (labels.shape[1], labels.shape[2]))

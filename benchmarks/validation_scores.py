@@ -35,6 +35,7 @@ from deltaworld_training.street.world import TRAIN_SEEDS
 
 CONTEXT, STEPS, SAMPLES, STARTS, BATCH = 4, 3, 12, (0, 3), 20
 CLASSES = len(STREET)
+GRID = 12, 20
 VEHICLE = [one.name for one in STREET].index('vehicle')
 # Of the training split, after every world that anything is trained or calibrated on.
 PAST_SEEDS = TRAIN_SEEDS.start + 950_000
@@ -71,8 +72,10 @@ class Row:
 
 
 @torch.no_grad()
-def score(store: FeatureStore, clips: int, tokenizer: Any, world: Any, heads: HeadLoss) -> None:
-    """Print the figures of the store's first clips."""
+def score(
+    store: FeatureStore, clips: int, tokenizer: Any, world: Any, heads: HeadLoss, std: float,
+) -> None:
+    """Print the figures of the store's first clips; `std` is of the noise."""
     rows: dict[tuple[str, int], Row] = defaultdict(Row)
     generator = torch.Generator().manual_seed(0)
     windows = [(clip, start) for clip in store.clips[:clips] for start in STARTS]
@@ -93,7 +96,7 @@ def score(store: FeatureStore, clips: int, tokenizer: Any, world: Any, heads: He
         tokens = torch.cat([
             tokenizer.encode_anchor(features[:, 0])[:, None], deltas[:, :CONTEXT - 1]], 1)
         table = time_table(times - times[:, CONTEXT - 1:CONTEXT], time_frequencies())
-        noise = NOISE_STD * torch.randn(
+        noise = std * torch.randn(
             count, SAMPLES, 1, world.noise_size, generator=generator)
         future = world.rollout(tokens, table, noise.expand(-1, -1, STEPS, -1))
         true, now = deltas[:, CONTEXT - 1:], features[:, CONTEXT - 1]
@@ -102,10 +105,13 @@ def score(store: FeatureStore, clips: int, tokenizer: Any, world: Any, heads: He
         decoded = decode_all(
             tokenizer, future.flatten(0, 1), now.repeat_interleave(SAMPLES, 0))
         each = decoded.unflatten(0, (count, SAMPLES))
+        # After the future is known, as in `deltaworld evaluate`.
+        best = (each[:, :, -1] - features[:, None, -1]).square().mean((2, 3)).argmin(1)
         forecasts = {
             'copy-last': now[:, None].expand(-1, STEPS, -1, -1),
             'mean features': each.mean(1),
             'mean token': decode_all(tokenizer, future.mean(1), now),
+            'best sample': each[torch.arange(count), best],
             'true tokens': decode_all(tokenizer, true, now), 'true frame': features[:, CONTEXT:]}
         last = features[:, None, -1]
         for name, found in (
@@ -131,7 +137,7 @@ def score(store: FeatureStore, clips: int, tokenizer: Any, world: Any, heads: He
 
 
 @torch.no_grad()
-def score_pasts(run: Path, count: int, tokenizer: Any, world: Any) -> None:
+def score_pasts(run: Path, count: int, tokenizer: Any, world: Any, std: float) -> None:
     """Print how 20 samples, and the true tokens, meet all true futures of open pasts."""
     backbone: Any = load_part(run / 'backbone.safetensors', 'backbone')[0]
 
@@ -151,7 +157,7 @@ def score_pasts(run: Path, count: int, tokenizer: Any, world: Any) -> None:
         deltas = tokenizer.encode(known[0, :-1], known[0, 1:])[None]
         tokens = torch.cat([tokenizer.encode_anchor(known[:, 0])[:, None], deltas], 1)
         times = 0.2 * torch.arange(1 - CONTEXT, STEPS + 1, dtype=torch.float64)[None]
-        noise = NOISE_STD * torch.randn(1, 20, 1, world.noise_size, generator=generator)
+        noise = std * torch.randn(1, 20, 1, world.noise_size, generator=generator)
         samples = world.rollout(
             tokens, time_table(times, time_frequencies()), noise.expand(-1, -1, STEPS, -1))[0]
         future = torch.from_numpy(truth.futures)
@@ -178,6 +184,8 @@ def main() -> None:
     parser.add_argument('run', type=Path, help='folder of the run')
     parser.add_argument('files', type=Path, nargs='+', help='files of stages')
     parser.add_argument('--pasts', type=int, default=0, help='open pasts to find and score')
+    parser.add_argument('--noise', type=float, default=NOISE_STD, metavar='STD',
+                        help='standard deviation of the noise (default: %(default)s)')
     arguments = parser.parse_args()
 
     def load(part: str) -> Any:
@@ -186,9 +194,10 @@ def main() -> None:
     tokenizer, world = load('tokenizer'), load('world')
     heads = HeadLoss(arguments.run / 'heads.safetensors', tokenizer.grid).eval()
     for name, clips in STORES.items():
-        score(FeatureStore(arguments.run / name), clips, tokenizer, world, heads)
+        score(FeatureStore(arguments.run / name), clips, tokenizer, world, heads,
+              arguments.noise)
     if arguments.pasts:
-        score_pasts(arguments.run, arguments.pasts, tokenizer, world)
+        score_pasts(arguments.run, arguments.pasts, tokenizer, world, arguments.noise)
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Linear task heads on frozen features (paper, appendix A)."""
+"""Task heads on frozen features: linear ones (paper, appendix A) and small convolutional ones."""
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -64,3 +64,42 @@ class DepthHead(nn.Module):
     def resized(self, depth: Tensor, resize: Callable[[Tensor], Tensor]) -> Tensor:
         """Map depth (B, 1, rows, columns) to depth (B, 1, a, b) by a linear `resize`."""
         return resize(depth) if self.interpolation == 'depth' else 1.0 / resize(1.0 / depth)
+
+
+@register('segmentation', 'convolutional')
+class ConvolutionalSegmentationHead(SegmentationHead):
+    """
+    The linear head behind a hidden layer that sees each feature's neighbours.
+
+    Small backbones leave more to their heads than the paper's does.
+    """
+
+    def __init__(self, size: int, classes: int, hidden: int):
+        """Create the layers; `hidden` is the size of the hidden one."""
+        super().__init__(hidden, classes)
+        self.context = hidden_layer(size, hidden)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D, rows, columns) to logits (B, classes, rows, columns)."""
+        return super().forward(self.context(features))
+
+
+@register('depth', 'convolutional')
+class ConvolutionalDepthHead(DepthHead):
+    """The linear head behind a hidden layer that sees each feature's neighbours."""
+
+    def __init__(self, size: int, hidden: int, **bins: Any):
+        """Create the layers; `hidden` is the size of the hidden one, the rest as of DepthHead."""
+        super().__init__(hidden, **bins)
+        self.context = hidden_layer(size, hidden)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D, rows, columns) to depth (B, 1, rows, columns) in float32."""
+        return super().forward(self.context(features))
+
+
+def hidden_layer(size: int, hidden: int) -> nn.Module:
+    """Return layers from features of one size to hidden ones, which then see their neighbours."""
+    return nn.Sequential(
+        nn.Conv2d(size, hidden, 1), nn.GELU(),
+        nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden), nn.GELU())

@@ -36,11 +36,12 @@ def small_recipe(name: str = 'street-cpu') -> Recipe:
             'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
     heads = stages['heads']
     heads.model |= {'grid': [4, 6]}
-    heads.model['segmentation']['size'] = heads.model['depth']['size'] = 32
+    for head in ('segmentation', 'depth'):
+        heads.model[head] |= {'size': 32, 'hidden': 24}
     stages['predictor'].model['candidates'] = stages['joint'].model['samples'] = 4
     for name, batch, steps in (
             ('heads', 8, 200), ('tokenizer', 4, 4), ('predictor', 4, 4), ('joint', 4, 6),
-            ('samples', 4, 2), ('decoder', 4, 2)):
+            ('samples', 4, 2)):
         stage = stages[name]
         stage.data.setdefault('init_args', {}).update(
             batch=batch, folders=['{run}/street'], weights=None)

@@ -97,8 +97,7 @@ def toy_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def toy_recipe():
     recipe = small_recipe()
     recipe.backbone = {'kind': 'toy_backbone', 'feature_size': 12}
-    for name in ('samples', 'decoder'):
-        recipe.stages.pop(name)
+    del recipe.stages['samples'], recipe.stages['joint'].model['fixed']
     heads = recipe.stages['heads']
     heads.model |= {'grid': [8, 12]}
     heads.model['segmentation']['size'] = heads.model['depth']['size'] = 12

@@ -13,7 +13,7 @@ from support.training_batches import GRID, TinyData, drifting, save_heads
 
 from deltaworld_training.stages.energy_score import energy_score
 from deltaworld_training.stages.head_loss import HeadLoss
-from deltaworld_training.stages.joint import JointStage
+from deltaworld_training.stages.joint import STILL, JointStage, decode_all
 
 TOKENIZER = {
     'kind': 'warp', 'feature_size': 64, 'grid': list(GRID), 'token_size': 16, 'size': 64,
@@ -85,20 +85,47 @@ def test_both_networks_learn_and_the_heads_do_not(heads: Path) -> None:
     assert set(stage.sizes) == {'tokenizer', 'world'}
 
 
-@pytest.mark.parametrize('fixed', ['encoder', 'tokens'])
+@pytest.mark.parametrize('fixed, decoder', [('encoder', True), ('tokenizer', False)])
 def test_fixed_parts_stay_and_the_others_learn(
-    heads: Path, fixed: Literal['encoder', 'tokens'],
+    heads: Path, fixed: Literal['encoder', 'tokenizer'], decoder: bool,
 ) -> None:
-    """True tokens stay what they are, or predicted ones too; the decoder learns."""
-    stage = JointStage(heads, TOKENIZER, WORLD, fixed=fixed, rate=2e-3)
+    """The samples learn, the encoder does not, and the decoder does where it is not fixed."""
+    stage = JointStage(
+        heads, TOKENIZER, WORLD, fixed=fixed, rate=2e-3, samples=3,
+        scored='features' if fixed == 'tokenizer' else 'tokens')
+    # An untrained decoder passes no gradient on to the tokens.
+    torch.nn.init.normal_(stage.tokenizer.decoder_output.weight, std=0.05)
     before = {name: value.clone() for name, value in stage.state_dict().items()}
     fit(stage, 3)
     names = {name for name in changed(stage, before) if 'class_weights' not in name}
-    world = {name for name in names if name.startswith('world.')}
-    assert bool(world) == (fixed == 'encoder')
-    decoder = names - world
-    assert decoder and all(
-        name.removeprefix('tokenizer.').startswith(stage.tokenizer.DECODER) for name in decoder)
+    worlds = {name for name in names if name.startswith('world.')}
+    assert worlds and bool(names - worlds) == decoder
+    assert all(name.removeprefix('tokenizer.').startswith(stage.tokenizer.DECODER)
+               for name in names - worlds)
+
+
+def test_the_features_of_samples_are_scored_lead_by_lead(heads: Path) -> None:
+    """The score is the mean energy score of each lead, in shares of what copying misses."""
+    stage = JointStage(heads, TOKENIZER, WORLD, scored='features', rate=2e-3)
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(2, 3, 2, 16, generator=generator)
+    now = torch.randn(2, GRID[0] * GRID[1], 64, generator=generator)
+    future = torch.randn(2, 2, GRID[0] * GRID[1], 64, generator=generator)
+    copy = torch.tensor([[0.3, 0.5], [0.7, 1.5]])
+    with torch.no_grad():
+        found = stage.score_features(samples, now, future, copy)
+        total = 0.0
+        for window in range(2):
+            decoded = decode_all(
+                stage.tokenizer, samples[window], now[window].expand(3, -1, -1)).numpy()
+            for lead in range(2):
+                true = future[window, lead].numpy()
+                away = [np.sqrt(((one[lead] - true) ** 2).mean()) for one in decoded]
+                apart = [np.sqrt(((decoded[i, lead] - decoded[j, lead]) ** 2).mean())
+                         for i in range(3) for j in range(i)]
+                score = np.mean(away) - 0.5 * np.mean(apart)
+                total += score / np.sqrt(float(copy[window, lead]) + STILL) / 4
+    assert float(found) == pytest.approx(total, rel=1e-3)
 
 
 @pytest.mark.parametrize('queries', ['kept', 'fresh'])

@@ -86,14 +86,14 @@ def test_store_holds_every_clip_with_its_truth(folder: Path) -> None:
 def test_finished_steps_are_not_done_again(folder: Path) -> None:
     """A second run keeps the weights of the first, and redoes only what is missing."""
     before = load_file(folder / 'joint.safetensors')
-    (folder / 'decoder.safetensors').unlink()
+    (folder / 'samples.safetensors').unlink()
     run = BundleRun(small_recipe(), folder, None)
     run.prepare()
     for name in run.recipe.stages:
         run.train(name)
     after = load_file(folder / 'joint.safetensors')
     assert all(np.array_equal(before[name], after[name]) for name in before)
-    assert (folder / 'decoder.safetensors').exists()
+    assert (folder / 'samples.safetensors').exists()
 
 
 def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:
     recipe = small_recipe()
     recipe.start = str(folder / 'street-lite0')
     recipe.needed('data').street_first = 4
-    for name in ('tokenizer', 'predictor', 'samples', 'decoder'):
+    for name in ('tokenizer', 'predictor', 'samples'):
         del recipe.stages[name]
     for stage in recipe.stages.values():
         stage.model['initial'] = '{run}/start.safetensors'
@@ -111,8 +111,8 @@ def test_a_run_goes_on_from_a_bundle(folder: Path, tmp_path: Path) -> None:
     run.prepare()
     # What the bundle has of a network is the result of the last stage that trains it.
     sources = {name: load_file(folder / f'{name}.safetensors')
-               for name in ('heads', 'joint', 'decoder')}
-    sources['joint'] = sources['decoder']
+               for name in ('heads', 'joint', 'samples')}
+    sources['joint'] = sources['samples']
     for name in ('heads', 'joint'):
         before, after = sources[name], load_file(run.train(name))
         assert after.keys() == before.keys()

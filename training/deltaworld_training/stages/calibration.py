@@ -24,7 +24,7 @@ from deltaworld_ros.model.networks import Networks
 from deltaworld_training.data.recordings import UNLABELLED
 from deltaworld_training.stages.sampled_windows import SampledWindow
 
-TEMPERATURES = np.geomspace(0.3, 6.0, 46)
+TEMPERATURES = np.geomspace(0.1, 6.0, 62)
 
 
 @dataclass(frozen=True)

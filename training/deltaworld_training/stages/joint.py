@@ -30,7 +30,8 @@ class JointStage(Stage):
     The future is decoded twice on the newest known frame, from its true tokens and from the mean
     tokens of K samples. Both count by the error of the features, relative to that of copying the
     known frame, and by what the frozen heads read from them. Samples count by the energy score of
-    their tokens, and true tokens a little by how far they are from the samples' mean.
+    their tokens or of what these decode to, and true tokens a little by how far they are from
+    the samples' mean.
     """
 
     world: DeltaWorld
@@ -48,10 +49,9 @@ class JointStage(Stage):
 
         samples: drawn of each window; commitment: how much true tokens follow the predicted ones;
         balance: a class weighs its frequency to minus this power; fixed: with the 'encoder' true
-        tokens stay what they are, with 'tokens' predicted ones too, so that only the decoder
-        learns, and with the 'tokenizer' only the samples learn; scored: whether samples are
-        scored by their tokens or by the features that they decode to; queries: a sample keeps
-        one noise query through its steps, or draws a fresh one for each.
+        tokens stay what they are, with the 'tokenizer' only the samples learn; scored: whether
+        samples are scored by their tokens or by the features that they decode to; queries: a
+        sample keeps one noise query through its steps, or draws a fresh one for each.
         """
         super().__init__(**options)
         tokenizer_module: Any = self.learn('tokenizer', tokenizer, 'torch')
@@ -102,9 +102,10 @@ class JointStage(Stage):
         copy = (now[:, None] - future).square().mean((2, 3))
         losses: dict[str, Tensor] = {}
         mean = samples.mean(1)
-        for name, used in (('true_', true), ('', mean)):
-            if used is true and self.fixed == 'tokenizer':
-                continue
+        decodings = {'': mean}
+        if self.fixed != 'tokenizer':
+            decodings['true_'] = true
+        for name, used in decodings.items():
             decoded = decode_all(self.tokenizer, used, now)
             error = (decoded - future).square().mean((2, 3))
             classes, depth = self.head_loss(decoded.flatten(0, 1), truth)
