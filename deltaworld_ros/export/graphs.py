@@ -101,20 +101,19 @@ class DecodeGraph(nn.Module):
         """
         Map features (n, N, D) to labels (n, a, b) int32 and depth (n, a, b) in metres.
 
-        Returns the classes' scores (n, C, rows, columns) that the labels follow from, too.
+        Returns the classes' scores (n, C, a, b) that the labels follow from, too.
         """
-        maps = features.transpose(1, 2).unflatten(2, self.grid)
-        scores = self.segmentation(maps).float()
-        depth = self.depth.resized(self.depth(maps), self._upsample)
-        return self._upsample(scores).argmax(1).to(torch.int32), depth[:, 0], scores
+        scores = self.upsample(self.scores(features))
+        coarse = self.depth(features.transpose(1, 2).unflatten(2, self.grid))
+        return scores.argmax(1).to(torch.int32), self.depth.resized(coarse, self.upsample)[:, 0], \
+            scores
 
-    def probability(self, classes: Tensor, labels: Tensor) -> Tensor:
-        """Return the probability (B, a, b) of labels by that of classes (B, C, rows, columns)."""
-        of_class = torch.arange(classes.shape[1], dtype=torch.int32)[:, None, None]
-        published = (labels[:, None] == of_class).to(classes.dtype)
-        return (self._upsample(classes) * published).sum(1)
+    def scores(self, features: Tensor) -> Tensor:
+        """Map features (n, N, D) to the classes' scores (n, C, rows, columns)."""
+        return self.segmentation(features.transpose(1, 2).unflatten(2, self.grid)).float()
 
-    def _upsample(self, maps: Tensor) -> Tensor:
+    def upsample(self, maps: Tensor) -> Tensor:
+        """Resize maps (..., rows, columns) to (..., a, b)."""
         # Two small products are several times faster on CPUs than the resize operator.
         return self.upsample_rows @ (maps @ self.upsample_columns)
 
@@ -127,8 +126,8 @@ class DecodeGraph(nn.Module):
         Returns labels and depth of each future (B, K, S, a, b); labels, depth and confidence of
         the present (entry 0) and of the futures' weighted mean (B, S + 1, a, b); every future's
         features (B, K, S, N, D), which only evaluation asks for; and the probabilities of the
-        classes, mixed over the futures (B, S + 1, C, rows, columns). The confidence is the
-        probability of the label. After these come the maps of each lead alone (see
+        classes, mixed over the futures (B, S + 1, C, a, b). The confidence is the probability of
+        the label. After these come the maps of each lead alone (see
         `bundle.lead_outputs`), of which the first are made.
         """
         batch, futures, steps = tokens.shape[:3]
@@ -140,7 +139,7 @@ class DecodeGraph(nn.Module):
         leads: dict[str, list[Tensor]] = {
             'labels': [], 'depth': [], 'fused_labels': [present_labels],
             'fused_depth': [present_depth],
-            'confidence': [self.probability(classes[0], present_labels)]}
+            'confidence': [probability(classes[0], present_labels)]}
         for step in range(steps):
             current = self.tokenizer.decode(tokens[:, :, step].flatten(0, 1), current)
             future = current.unflatten(0, (batch, futures))
@@ -153,7 +152,7 @@ class DecodeGraph(nn.Module):
             fused_labels, fused_depth, _ = self.heads(mean)
             likely = (scores / self.temperatures[step + 1]).softmax(2)
             classes.append((likely * weights[:, :, None, None, None]).sum(1))
-            confidence = self.probability(classes[-1], fused_labels)
+            confidence = probability(classes[-1], fused_labels)
             decoded.append(future)
             for name, value in zip(
                     leads, (labels, depth, fused_labels, fused_depth, confidence), strict=True):
@@ -165,6 +164,12 @@ class DecodeGraph(nn.Module):
             joined[name] = joined[name].to(torch.uint8)
         return (*joined.values(), torch.stack(decoded, dim=2), torch.stack(classes, dim=1),
                 *(value for maps in leads.values() for value in maps))
+
+
+def probability(classes: Tensor, labels: Tensor) -> Tensor:
+    """Return the probability (B, a, b) of labels by that of classes (B, C, a, b)."""
+    of_class = torch.arange(classes.shape[1], dtype=torch.int32)[:, None, None]
+    return (classes * (labels[:, None] == of_class).to(classes.dtype)).sum(1)
 
 
 class PaintGraph(nn.Module):

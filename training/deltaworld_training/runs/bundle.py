@@ -49,7 +49,7 @@ from deltaworld_training.stages.weight_calibration import fit_weight_temperature
 
 BASIS_CLIPS = 120
 BLUR_WINDOWS = 2000
-CALIBRATION_WINDOWS = 150
+CALIBRATION_WINDOWS = 100
 
 
 @dataclass

@@ -17,14 +17,16 @@ from torch import Tensor
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.evaluate.scorers.calibration import calibration_error, reliability
-from deltaworld_ros.export.graphs import DecodeGraph
+from deltaworld_ros.export.graphs import DecodeGraph, probability
 from deltaworld_ros.export.write_bundle import OUTPUTS
 from deltaworld_ros.forecast.selection import temper
 from deltaworld_ros.model.networks import Networks
 from deltaworld_training.data.recordings import UNLABELLED
 from deltaworld_training.stages.sampled_windows import SampledWindow
 
-TEMPERATURES = np.geomspace(0.1, 6.0, 62)
+TEMPERATURES = np.geomspace(0.2, 4.0, 31)
+# What the heads see in the frame that came flatters them: its errors count half.
+UNLABELLED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Guess:
     """
     One published map: the scores behind it, and which of its pixels came true.
 
-    scores (K, C, rows, columns) of the futures of `weights` (K,); labels, right and known (a, b).
+    scores (K, C, rows, columns) of the futures of `weights` (K,); labels, right and known (a, b);
+    whether the truth is that of the frame's own labels.
     """
 
     scores: Tensor
@@ -40,6 +43,7 @@ class Guess:
     labels: Tensor
     right: np.ndarray
     known: np.ndarray
+    labelled: bool
 
 
 def fit_temperatures(
@@ -48,9 +52,9 @@ def fit_temperatures(
     """
     Return the temperatures of the present and of each lead (S + 1,).
 
-    Each is the one of TEMPERATURES with the least expected calibration error, averaged over the
-    stores' windows. What no window can tell stays at 1. The weights are those of the manifest's
-    `weight_temperature`.
+    Each is the one of TEMPERATURES with which the store that it fits worst has the least expected
+    calibration error, times UNLABELLED_SHARE where a store has no labels. What no window can tell
+    stays at 1. The weights are those of the manifest's `weight_temperature`.
     """
     grid = (manifest.feature_rows, manifest.feature_columns)
     found: list[list[list[Guess]]] = []
@@ -67,8 +71,9 @@ def fit_temperatures(
 def _best(decode: DecodeGraph, sets: list[list[Guess]]) -> float:
     if not sets:
         return 1.0
-    errors = [np.mean([expected_error(decode, one, float(temperature)) for one in sets])
-              for temperature in TEMPERATURES]
+    errors = [max(expected_error(decode, one, float(temperature)) * (
+        1.0 if one[0].labelled else UNLABELLED_SHARE) for one in sets)
+        for temperature in TEMPERATURES]
     return round(float(TEMPERATURES[int(np.argmin(errors))]), 4)
 
 
@@ -77,9 +82,9 @@ def expected_error(decode: DecodeGraph, guesses: Sequence[Guess], temperature: f
     """Return the expected calibration error of some maps at a temperature."""
     sums: Any = 0.0
     for one in guesses:
-        likely = (one.scores / temperature).softmax(1)
+        likely = (decode.upsample(one.scores) / temperature).softmax(1)
         classes = (likely * one.weights[:, None, None, None]).sum(0, keepdim=True)
-        confidence = decode.probability(classes, one.labels[None])[0].numpy()
+        confidence = probability(classes, one.labels[None])[0].numpy()
         # Sums of weights may be a hair above one.
         sums = sums + reliability(np.minimum(confidence, 1.0)[one.known], one.right[one.known])
     return float(calibration_error(sums))
@@ -93,11 +98,12 @@ def published_guesses(
     guesses: list[list[Guess]] = [[] for _ in range(manifest.steps + 1)]
     one = torch.ones(1)
     for window in windows:
-        seen, _, scores = decode.heads(window.features)
+        seen = decode.heads(window.features)[0]
         labelled = bool((window.labels != UNLABELLED).any())
         truth = window.labels if labelled else seen.numpy()
         if labelled:
-            guesses[0].append(_guess(scores[:1], one, seen[0], truth[0]))
+            guesses[0].append(_guess(
+                decode.scores(window.features[:1]), one, seen[0], truth[0], labelled))
         weights = torch.from_numpy(temper(window.weights.numpy(), manifest.weight_temperature))
         # The graph itself says what is published.
         maps = dict(zip(OUTPUTS['decode'], decode(
@@ -105,9 +111,13 @@ def published_guesses(
         futures, published = maps['future_features'][0], maps['fused_labels'][0]
         for lead in range(1, manifest.steps + 1):
             guesses[lead].append(_guess(
-                decode.heads(futures[:, lead - 1])[2], weights, published[lead], truth[lead]))
+                decode.scores(futures[:, lead - 1]), weights, published[lead], truth[lead],
+                labelled))
     return guesses
 
 
-def _guess(scores: Tensor, weights: Tensor, labels: Tensor, truth: np.ndarray) -> Guess:
-    return Guess(scores, weights, labels, labels.numpy() == truth, truth != UNLABELLED)
+def _guess(
+    scores: Tensor, weights: Tensor, labels: Tensor, truth: np.ndarray, labelled: bool,
+) -> Guess:
+    return Guess(
+        scores, weights, labels, labels.numpy() == truth, truth != UNLABELLED, labelled)

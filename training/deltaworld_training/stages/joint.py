@@ -40,7 +40,7 @@ class JointStage(Stage):
         self, heads: Path, tokenizer: Sizes | None = None, world: Sizes | None = None,
         context: int = 4, samples: int = 8, commitment: float = 0.05, class_loss: float = 3.0,
         depth_loss: float = 2.0, balance: float = 0.5,
-        fixed: Literal['encoder', 'tokens', 'tokenizer'] | None = None,
+        fixed: Literal['encoder', 'tokenizer'] | None = None,
         scored: Literal['tokens', 'features'] = 'tokens',
         queries: Literal['fresh', 'kept'] = 'kept', **options: Any,
     ):
@@ -68,8 +68,6 @@ class JointStage(Stage):
         self.frequencies = time_frequencies(self.world.frequencies)
         self.fixed = fixed
         self.scored = scored
-        if fixed == 'tokens':
-            self.world.requires_grad_(False)
         if fixed:
             for name, parameter in self.tokenizer.named_parameters():
                 parameter.requires_grad_(
