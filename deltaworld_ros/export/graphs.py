@@ -75,6 +75,10 @@ class DecodeGraph(nn.Module):
 
     upsample_rows: Tensor
     upsample_columns: Tensor
+    halfway_rows: Tensor
+    halfway_columns: Tensor
+    double_rows: Tensor
+    double_columns: Tensor
 
     def __init__(
         self, tokenizer: Tokenizer, segmentation: SegmentationHead, depth: DepthHead,
@@ -94,23 +98,37 @@ class DecodeGraph(nn.Module):
         self.grid = grid
         self.temperatures = list(temperatures)
         self.fused = fused
-        self.register_buffer('upsample_rows', linear_weights(grid[0], map_size[0]).T.contiguous())
-        self.register_buffer('upsample_columns', linear_weights(grid[1], map_size[1]))
+        half = map_size[0] // 2, map_size[1] // 2
+        for name, size, target in (
+                ('upsample', grid, map_size), ('halfway', grid, half), ('double', half, map_size)):
+            self.register_buffer(f'{name}_rows', linear_weights(size[0], target[0]).T.contiguous())
+            self.register_buffer(f'{name}_columns', linear_weights(size[1], target[1]))
 
     def heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
         Map features (n, N, D) to labels (n, a, b) int32 and depth (n, a, b) in metres.
 
-        Returns the classes' scores (n, C, a, b) that the labels follow from, too.
+        Returns the classes' scores (n, C, rows, columns) that the labels follow from, too.
         """
-        scores = self.upsample(self.scores(features))
-        coarse = self.depth(features.transpose(1, 2).unflatten(2, self.grid))
-        return scores.argmax(1).to(torch.int32), self.depth.resized(coarse, self.upsample)[:, 0], \
-            scores
+        maps = features.transpose(1, 2).unflatten(2, self.grid)
+        scores = self.segmentation(maps).float()
+        depth = self.depth.resized(self.depth(maps), self.upsample)
+        return self.upsample(scores).argmax(1).to(torch.int32), depth[:, 0], scores
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Map features (n, N, D) to the classes' scores (n, C, rows, columns)."""
-        return self.segmentation(features.transpose(1, 2).unflatten(2, self.grid)).float()
+    def likely(self, scores: Tensor, temperature: float) -> Tensor:
+        """
+        Map scores (n, C, rows, columns) to the classes' probabilities (n, C, a / 2, b / 2).
+
+        Labels follow from enlarged scores, and so must probabilities to be calibrated. Half of
+        the maps' size tells nearly as much as all of it, for a quarter of the work.
+        """
+        return (self.halfway_rows @ (scores @ self.halfway_columns) / temperature).softmax(1)
+
+    def probability(self, classes: Tensor, labels: Tensor) -> Tensor:
+        """Return the probability (B, a, b) of labels by that of classes (B, C, a / 2, b / 2)."""
+        of_class = torch.arange(classes.shape[1], dtype=torch.int32)[:, None, None]
+        published = (labels[:, None] == of_class).to(classes.dtype)
+        return (self.double_rows @ (classes @ self.double_columns) * published).sum(1)
 
     def upsample(self, maps: Tensor) -> Tensor:
         """Resize maps (..., rows, columns) to (..., a, b)."""
@@ -126,33 +144,33 @@ class DecodeGraph(nn.Module):
         Returns labels and depth of each future (B, K, S, a, b); labels, depth and confidence of
         the present (entry 0) and of the futures' weighted mean (B, S + 1, a, b); every future's
         features (B, K, S, N, D), which only evaluation asks for; and the probabilities of the
-        classes, mixed over the futures (B, S + 1, C, a, b). The confidence is the probability of
-        the label. After these come the maps of each lead alone (see
+        classes, mixed over the futures (B, S + 1, C, a / 2, b / 2). The confidence is the
+        probability of the label. After these come the maps of each lead alone (see
         `bundle.lead_outputs`), of which the first are made.
         """
         batch, futures, steps = tokens.shape[:3]
         current = features[:, None].expand(-1, futures, -1, -1).flatten(0, 1)
         mean, mean_tokens = features, (tokens * weights[:, :, None, None]).sum(1)
         present_labels, present_depth, scores = self.heads(features)
-        classes = [(scores / self.temperatures[0]).softmax(1)]
+        classes = [self.likely(scores, self.temperatures[0])]
         decoded = []
         leads: dict[str, list[Tensor]] = {
             'labels': [], 'depth': [], 'fused_labels': [present_labels],
             'fused_depth': [present_depth],
-            'confidence': [probability(classes[0], present_labels)]}
+            'confidence': [self.probability(classes[0], present_labels)]}
         for step in range(steps):
             current = self.tokenizer.decode(tokens[:, :, step].flatten(0, 1), current)
             future = current.unflatten(0, (batch, futures))
-            labels, depth, scores = (
-                maps.unflatten(0, (batch, futures)) for maps in self.heads(current))
+            labels, depth, scores = self.heads(current)
+            labels, depth, likely = (maps.unflatten(0, (batch, futures)) for maps in (
+                labels, depth, self.likely(scores, self.temperatures[step + 1])))
             if self.fused == 'tokens':
                 mean = self.tokenizer.decode(mean_tokens[:, step], mean)
             else:
                 mean = (future * weights[:, :, None, None]).sum(1)
             fused_labels, fused_depth, _ = self.heads(mean)
-            likely = (scores / self.temperatures[step + 1]).softmax(2)
             classes.append((likely * weights[:, :, None, None, None]).sum(1))
-            confidence = probability(classes[-1], fused_labels)
+            confidence = self.probability(classes[-1], fused_labels)
             decoded.append(future)
             for name, value in zip(
                     leads, (labels, depth, fused_labels, fused_depth, confidence), strict=True):
@@ -164,12 +182,6 @@ class DecodeGraph(nn.Module):
             joined[name] = joined[name].to(torch.uint8)
         return (*joined.values(), torch.stack(decoded, dim=2), torch.stack(classes, dim=1),
                 *(value for maps in leads.values() for value in maps))
-
-
-def probability(classes: Tensor, labels: Tensor) -> Tensor:
-    """Return the probability (B, a, b) of labels by that of classes (B, C, a, b)."""
-    of_class = torch.arange(classes.shape[1], dtype=torch.int32)[:, None, None]
-    return (classes * (labels[:, None] == of_class).to(classes.dtype)).sum(1)
 
 
 class PaintGraph(nn.Module):

@@ -148,10 +148,12 @@ def test_confidence_is_the_mixed_probability_of_the_published_class() -> None:
             seen, shares = (features[0][None], torch.ones(1)) if lead == 0 else (
                 futures[0, :, lead - 1], weights[0])
             scores = networks.segmentation(seen.transpose(1, 2).unflatten(2, recipe.grid))
-            fine = F.interpolate(scores, size=labels.shape[2:], mode='bilinear')
-            mixed = ((fine / temperature).softmax(1) * shares[:, None, None, None]).sum(0)
+            rows, columns = labels.shape[2:]
+            half = F.interpolate(scores, size=(rows // 2, columns // 2), mode='bilinear')
+            mixed = ((half / temperature).softmax(1) * shares[:, None, None, None]).sum(0)
             assert torch.allclose(classes[0, lead], mixed, atol=1e-5)
-            expected = mixed.gather(0, labels[0, lead][None].long())[0]
+            fine = F.interpolate(mixed[None], size=(rows, columns), mode='bilinear')[0]
+            expected = fine.gather(0, labels[0, lead][None].long())[0]
             assert torch.allclose(confidence[0, lead], expected, atol=1e-5)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.evaluate.scorers.calibration import calibration_error, reliability
-from deltaworld_ros.export.graphs import DecodeGraph, probability
+from deltaworld_ros.export.graphs import DecodeGraph
 from deltaworld_ros.export.write_bundle import OUTPUTS
 from deltaworld_ros.forecast.selection import temper
 from deltaworld_ros.model.networks import Networks
@@ -82,9 +82,9 @@ def expected_error(decode: DecodeGraph, guesses: Sequence[Guess], temperature: f
     """Return the expected calibration error of some maps at a temperature."""
     sums: Any = 0.0
     for one in guesses:
-        likely = (decode.upsample(one.scores) / temperature).softmax(1)
+        likely = decode.likely(one.scores, temperature)
         classes = (likely * one.weights[:, None, None, None]).sum(0, keepdim=True)
-        confidence = probability(classes, one.labels[None])[0].numpy()
+        confidence = decode.probability(classes, one.labels[None])[0].numpy()
         # Sums of weights may be a hair above one.
         sums = sums + reliability(np.minimum(confidence, 1.0)[one.known], one.right[one.known])
     return float(calibration_error(sums))
@@ -103,7 +103,7 @@ def published_guesses(
         truth = window.labels if labelled else seen.numpy()
         if labelled:
             guesses[0].append(_guess(
-                decode.scores(window.features[:1]), one, seen[0], truth[0], labelled))
+                decode.heads(window.features[:1])[2], one, seen[0], truth[0], labelled))
         weights = torch.from_numpy(temper(window.weights.numpy(), manifest.weight_temperature))
         # The graph itself says what is published.
         maps = dict(zip(OUTPUTS['decode'], decode(
@@ -111,7 +111,7 @@ def published_guesses(
         futures, published = maps['future_features'][0], maps['fused_labels'][0]
         for lead in range(1, manifest.steps + 1):
             guesses[lead].append(_guess(
-                decode.scores(futures[:, lead - 1]), weights, published[lead], truth[lead],
+                decode.heads(futures[:, lead - 1])[2], weights, published[lead], truth[lead],
                 labelled))
     return guesses
 
