@@ -20,7 +20,7 @@ COLUMN_TITLES = {
     'oracle': 'true future frame *',
 }
 COLUMN_MEANINGS = {
-    'fused': 'the published forecast: heads on the weighted mean of the K futures',
+    'fused': 'the published forecast: one map out of the K weighted futures',
     'mean_of_futures': 'the score that one of the K futures has on average, by weight',
     'best_of_k': 'the best of the K futures (known only afterwards)',
     'best_of_20': "the best of 20 plain samples (known only afterwards; the paper's protocol)",
