@@ -148,7 +148,7 @@ def test_wrong_graph_of_one_lead_is_refused(bundle: Bundle, tmp_path: Path):
     write_manifest(folder, bundle.manifest)
     wrong = load_bundle(folder)
     load_engine(wrong, 'onnxruntime-cpu', 1).close()
-    with pytest.raises(UserError, match='fused_depth error of lead 2 alone is 0.49'):
+    with pytest.raises(UserError, match=r'fused_depth error of lead 2 alone is 0\.(49|5)'):
         load_engine(wrong, 'onnxruntime-cpu', 1, single_leads=True)
 
 
