@@ -93,15 +93,23 @@ def test_what_is_seen_at_one_side_reaches_the_other(exported: Bundle) -> None:
 
 
 @pytest.mark.parametrize(('option', 'value', 'accepted'), [
-    ('--stride', '0.0', '0.01 to 60'), ('--stride', 'nan', '0.01 to 60'),
-    ('--stride', '61.0', '0.01 to 60'), ('--steps', '65', '1 to 64'),
-    ('--futures', '257', '1 to 256'), ('--samples', '0', '1 to 65536')])
+    ('--stride', '0.0', '0.01 to 60'), ('--stride', '61.0', '0.01 to 60'),
+    ('--steps', '65', '1 to 64'), ('--futures', '257', '1 to 256'),
+    ('--samples', '0', '1 to 65536')])
 def test_values_out_of_range_are_refused_by_name(
         tmp_path: Path, option: str, value: str, accepted: str) -> None:
     result = CliRunner().invoke(
         app, ['export', 'street-lite0', '--output', str(tmp_path / 'new'), option, value])
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == f'{option} {value}: must be {accepted}'
+    assert not (tmp_path / 'new').exists()
+
+
+def test_a_stride_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ['export', 'street-lite0', '--output', str(tmp_path / 'new'), '--stride', 'nan'])
+    assert result.exit_code == 2
+    assert "Invalid value for '--stride': nan is not a number" in result.output
     assert not (tmp_path / 'new').exists()
 
 

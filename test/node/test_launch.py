@@ -141,13 +141,13 @@ def test_image_panels_show_pictures():
 
 def test_plots_read_diagnostics_that_the_node_publishes():
     pytest.importorskip('rclpy', reason='the diagnostics need their messages')
-    from deltaworld_ros.node import diagnostics
+    from deltaworld_ros.node import diagnostic_messages
 
     layout = (ROOT / 'config' / 'foxglove_layout.json').read_text(encoding='utf-8')
     keys = re.findall(r'key==\\"(\w+)\\"', layout)
     assert keys
     for key in keys:
-        assert f"'{key}'" in inspect.getsource(diagnostics.values)
+        assert f"'{key}'" in inspect.getsource(diagnostic_messages.values)
 
 
 @pytest.fixture
