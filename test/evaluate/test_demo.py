@@ -130,7 +130,7 @@ def test_a_node_that_dies_is_told_with_its_last_words(tiny_bundle: Path, tmp_pat
     nodes: list[int] = []
     while not nodes and time.monotonic() < deadline:
         nodes = [number for number in processes_with(mark)
-                 if b'forecast_node' in Path(f'/proc/{number}/cmdline').read_bytes()]
+                 if b'deltaworld_ros.node.start' in Path(f'/proc/{number}/cmdline').read_bytes()]
     os.kill(nodes[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
