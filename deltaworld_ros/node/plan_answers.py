@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -97,4 +96,4 @@ def _stamp(header: Header) -> dict[str, int]:
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    return [round(float(value), 4) for value in values if math.isfinite(value)]
+    return [round(float(value), 4) for value in values]

@@ -52,11 +52,17 @@ def plan(client: Client, speed: float, begin: float = 0.0) -> Path:
     return message
 
 
+def publisher_of_plans(client: Client) -> Any:
+    """Return a publisher that the node has found."""
+    publisher = client.node.create_publisher(Path, '/forecast/plan', 10)
+    client.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to plans')
+    return publisher
+
+
 def answers(client: Client, *plans: Path) -> list[dict[str, Any]]:
     """Return what comes of plans with the next images."""
     found = client.subscribe(String, 'plan/risk')
-    publisher = client.node.create_publisher(Path, '/forecast/plan', 10)
-    client.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to plans')
+    publisher = publisher_of_plans(client)
     for one in plans:
         publisher.publish(one)
     numbers = [one.header.stamp.nanosec for one in plans]
@@ -69,8 +75,7 @@ def answers(client: Client, *plans: Path) -> list[dict[str, Any]]:
 
 
 def test_plans_are_not_worked_on_for_nobody(node: Client) -> None:
-    publisher = node.node.create_publisher(Path, '/forecast/plan', 10)
-    node.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to plans')
+    publisher = publisher_of_plans(node)
     publisher.publish(plan(node, 3.0))
     node.feed_until(lambda: node.process.lines(
         'plan refused: plan: nobody subscribes to the answers on /forecast/plan/risk'), 'the line')
@@ -96,8 +101,7 @@ def test_odometry_tells_the_past(node: Client) -> None:
     publisher = node.node.create_publisher(Odometry, 'odom', 10)
     node.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to the odometry')
     found = node.subscribe(String, 'plan/risk')
-    plans = node.node.create_publisher(Path, '/forecast/plan', 10)
-    node.wait(lambda: plans.get_subscription_count() > 0, 'subscription to plans')
+    plans = publisher_of_plans(node)
 
     def known() -> bool:
         message = Odometry(header=node.header('odom'), child_frame_id='base_link')
@@ -123,8 +127,7 @@ def test_odometry_tells_the_past(node: Client) -> None:
      'the stamp of pose 1 is not after'),
 ], ids=['empty', 'no frame', 'two frames', 'NaN', 'no rotation', 'stamps'])
 def test_what_is_no_plan_is_refused_in_a_line(node: Client, change: Any, line: str) -> None:
-    publisher = node.node.create_publisher(Path, '/forecast/plan', 10)
-    node.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to plans')
+    publisher = publisher_of_plans(node)
     broken = plan(node, 3.0)
     change(broken)
     publisher.publish(broken)
@@ -141,8 +144,7 @@ def test_a_plan_of_the_past_is_answered_as_not_valid(node: Client) -> None:
 
 
 def test_a_bundle_without_motion_says_so(raw: Client) -> None:
-    publisher = raw.node.create_publisher(Path, '/forecast/plan', 10)
-    raw.wait(lambda: publisher.get_subscription_count() > 0, 'subscription to plans')
+    publisher = publisher_of_plans(raw)
     publisher.publish(plan(raw, 3.0))
     raw.wait(lambda: raw.process.lines(
         "plan refused: bundle 'tiny': its predictor was not trained with the motion"), 'the line')
