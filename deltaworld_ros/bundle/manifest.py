@@ -50,7 +50,9 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     whether a sample keeps one noise query through its steps or draws a fresh one each step.
     `temperatures` divide the classes' scores at the present and at each lead, so that confidence
     is the probability of the published class; in bundles without them it is the weight of the
-    futures that agree with it. The weights of the futures are the shares of the samples to the
+    futures that agree with it. `present_shares` are the parts, one a lead, that the present map
+    has in the class probabilities and labels of the leads: what forecasts blur and what keeps its
+    place is sharp there. The weights of the futures are the shares of the samples to the
     power of 1 / `weight_temperature`, so that each is how often its future comes closest. `fused`
     says what the fused maps show: the weighted mean of the futures' features, or what the
     weighted mean of their tokens decodes to. `motion` says that the predictor can be told the
@@ -85,6 +87,7 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     num_futures: int = Field(6, gt=0, le=256)
     selection_dimensions: int = Field(gt=0)
     temperatures: list[float] = []
+    present_shares: list[float] = []
     weight_temperature: float = Field(default=1.0, ge=0.01, le=100)
     fused: Literal['features', 'tokens'] = 'features'
     motion: bool = False
@@ -175,6 +178,12 @@ def inconsistency(manifest: Manifest) -> str | None:
             len(manifest.temperatures) == manifest.steps + 1
             and all(0.01 <= value <= 100 for value in manifest.temperatures)):
         return f'temperatures: must be {manifest.steps + 1} numbers in 0.01..100, or none'
+    if manifest.present_shares and not (
+            len(manifest.present_shares) == manifest.steps
+            and all(0 <= value < 1 for value in manifest.present_shares)):
+        return f'present_shares: must be {manifest.steps} numbers from 0 to below 1, or none'
+    if manifest.present_shares and manifest.fused != 'tokens':
+        return "present_shares: must be none but where fused is 'tokens'"
     if manifest.depth_maximum <= manifest.depth_minimum:
         return 'depth_maximum: must be greater than depth_minimum'
     if manifest.selection_dimensions > manifest.token_size:

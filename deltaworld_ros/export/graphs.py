@@ -70,7 +70,8 @@ class DecodeGraph(nn.Module):
 
     The mean is that of the futures' features, or what their mean token decodes to. The latter is
     sharper: where futures differ by how things move, mean features show each thing in several
-    places.
+    places. A share of the class probabilities of each lead may be that of the present map: what
+    a forecast blurs, such as a small car that keeps its place in the picture, is sharp there.
     """
 
     upsample_rows: Tensor
@@ -83,13 +84,13 @@ class DecodeGraph(nn.Module):
     def __init__(
         self, tokenizer: Tokenizer, segmentation: SegmentationHead, depth: DepthHead,
         grid: tuple[int, int], map_size: tuple[int, int], temperatures: Sequence[float],
-        fused: Literal['features', 'tokens'] = 'features',
+        fused: Literal['features', 'tokens'] = 'features', present_shares: Sequence[float] = (),
     ):
         """
         Take the trained parts, the grid (rows, columns) and the maps' (height, width).
 
-        temperatures: of the class probabilities at the present and at each lead; fused: see
-        `Manifest`.
+        temperatures: of the class probabilities at the present and at each lead; fused and
+        present_shares (one a lead, or none): see `Manifest`.
         """
         super().__init__()
         self.tokenizer = tokenizer
@@ -98,22 +99,22 @@ class DecodeGraph(nn.Module):
         self.grid = grid
         self.temperatures = list(temperatures)
         self.fused = fused
+        self.present_shares = list(present_shares)
         half = map_size[0] // 2, map_size[1] // 2
         for name, size, target in (
                 ('upsample', grid, map_size), ('halfway', grid, half), ('double', half, map_size)):
             self.register_buffer(f'{name}_rows', linear_weights(size[0], target[0]).T.contiguous())
             self.register_buffer(f'{name}_columns', linear_weights(size[1], target[1]))
 
-    def heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Map features (n, N, D) to labels (n, a, b) int32 and depth (n, a, b) in metres.
+        Map features (n, N, D) to the classes' scores (n, C, rows, columns) and depth (n, a, b).
 
-        Returns the classes' scores (n, C, rows, columns) that the labels follow from, too.
+        Depth is in metres.
         """
         maps = features.transpose(1, 2).unflatten(2, self.grid)
-        scores = self.segmentation(maps).float()
         depth = self.depth.resized(self.depth(maps), self.upsample)
-        return self.upsample(scores).argmax(1).to(torch.int32), depth[:, 0], scores
+        return self.segmentation(maps).float(), depth[:, 0]
 
     def likely(self, scores: Tensor, temperature: float) -> Tensor:
         """
@@ -122,18 +123,30 @@ class DecodeGraph(nn.Module):
         Labels follow from enlarged scores, and so must probabilities to be calibrated. Half of
         the maps' size tells nearly as much as all of it, for a quarter of the work.
         """
-        return (self.halfway_rows @ (scores @ self.halfway_columns) / temperature).softmax(1)
+        return softmax(self.halfway_rows @ (scores / temperature @ self.halfway_columns))
+
+    def enlarge(self, classes: Tensor) -> Tensor:
+        """Enlarge the classes' probabilities (..., a / 2, b / 2) to (..., a, b)."""
+        return self.double_rows @ (classes @ self.double_columns)
 
     def probability(self, classes: Tensor, labels: Tensor) -> Tensor:
         """Return the probability (B, a, b) of labels by that of classes (B, C, a / 2, b / 2)."""
         of_class = torch.arange(classes.shape[1], dtype=torch.int32)[:, None, None]
         published = (labels[:, None] == of_class).to(classes.dtype)
-        return (self.double_rows @ (classes @ self.double_columns) * published).sum(1)
+        return (self.enlarge(classes) * published).sum(1)
 
     def upsample(self, maps: Tensor) -> Tensor:
         """Resize maps (..., rows, columns) to (..., a, b)."""
         # Two small products are several times faster on CPUs than the resize operator.
         return self.upsample_rows @ (maps @ self.upsample_columns)
+
+    def classes(self, scores: Tensor, temperature: float) -> Tensor:
+        """Map scores (n, C, rows, columns) to the classes' probabilities (n, C, a, b)."""
+        return softmax(self.upsample(scores / temperature))
+
+    def labels(self, scores: Tensor) -> Tensor:
+        """Map scores (n, C, rows, columns) to labels (n, a, b) int32."""
+        return self.upsample(scores).argmax(1).to(torch.int32)
 
     def forward(
         self, features: Tensor, tokens: Tensor, weights: Tensor,
@@ -151,8 +164,9 @@ class DecodeGraph(nn.Module):
         batch, futures, steps = tokens.shape[:3]
         current = features[:, None].expand(-1, futures, -1, -1).flatten(0, 1)
         mean, mean_tokens = features, (tokens * weights[:, :, None, None]).sum(1)
-        present_labels, present_depth, scores = self.heads(features)
-        classes = [self.likely(scores, self.temperatures[0])]
+        present, present_depth = self.heads(features)
+        present_labels = self.labels(present)
+        classes = [self.likely(present, self.temperatures[0])]
         decoded = []
         leads: dict[str, list[Tensor]] = {
             'labels': [], 'depth': [], 'fused_labels': [present_labels],
@@ -161,19 +175,35 @@ class DecodeGraph(nn.Module):
         for step in range(steps):
             current = self.tokenizer.decode(tokens[:, :, step].flatten(0, 1), current)
             future = current.unflatten(0, (batch, futures))
-            labels, depth, scores = self.heads(current)
-            labels, depth, likely = (maps.unflatten(0, (batch, futures)) for maps in (
-                labels, depth, self.likely(scores, self.temperatures[step + 1])))
             if self.fused == 'tokens':
                 mean = self.tokenizer.decode(mean_tokens[:, step], mean)
             else:
                 mean = (future * weights[:, :, None, None]).sum(1)
-            fused_labels, fused_depth, _ = self.heads(mean)
-            classes.append((likely * weights[:, :, None, None, None]).sum(1))
-            confidence = self.probability(classes[-1], fused_labels)
+            scores, depth = self.heads(current)
+            fused, fused_depth = self.heads(mean)
+            temperature = self.temperatures[step + 1]
+            likely = self.likely(scores, temperature).unflatten(0, (batch, futures))
+            likely = (likely * weights[:, :, None, None, None]).sum(1)
+            if self.present_shares:
+                share = self.present_shares[step]
+                # Parts of the futures add up: their weights do not sum to one.
+                now = self.likely(present, temperature) * weights.sum(1)[:, None, None, None]
+                likely = mixed(likely, now, share)
+                now = self.classes(present, temperature)
+                labels = mixed(
+                    self.classes(scores, temperature).unflatten(0, (batch, futures)),
+                    now[:, None], share).argmax(2).to(torch.int32)
+                fused_labels = mixed(
+                    self.classes(fused, temperature), now, share).argmax(1).to(torch.int32)
+            else:
+                labels = self.labels(scores).unflatten(0, (batch, futures))
+                fused_labels = self.labels(fused)
+            depth = depth.unflatten(0, (batch, futures))
+            classes.append(likely)
             decoded.append(future)
-            for name, value in zip(
-                    leads, (labels, depth, fused_labels, fused_depth, confidence), strict=True):
+            for name, value in zip(leads, (
+                    labels, depth, fused_labels, fused_depth,
+                    self.probability(likely, fused_labels)), strict=True):
                 leads[name].append(value)
         # Each future's maps have their leads after the futures, all others after the batch.
         joined = {name: torch.stack(maps, dim=2 if name in FUTURE_MAPS else 1)
@@ -182,6 +212,17 @@ class DecodeGraph(nn.Module):
             joined[name] = joined[name].to(torch.uint8)
         return (*joined.values(), torch.stack(decoded, dim=2), torch.stack(classes, dim=1),
                 *(value for maps in leads.values() for value in maps))
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Map scores (n, C, ...) to probabilities; ONNX Runtime transposes for its own operator."""
+    powers = (scores - scores.amax(1, keepdim=True)).exp()
+    return powers / powers.sum(1, keepdim=True)
+
+
+def mixed(classes: Tensor, present: Tensor, share: float) -> Tensor:
+    """Return the classes' probabilities of which a share is the present's."""
+    return (1.0 - share) * classes + share * present
 
 
 class PaintGraph(nn.Module):
@@ -206,5 +247,6 @@ def graph_modules(networks: Networks, manifest: Manifest) -> dict[str, nn.Module
         'decode': DecodeGraph(
             networks.tokenizer, networks.segmentation, networks.depth, grid,
             (manifest.map_height, manifest.map_width),
-            manifest.temperatures or [1.0] * (manifest.steps + 1), manifest.fused).eval(),
+            manifest.temperatures or [1.0] * (manifest.steps + 1), manifest.fused,
+            manifest.present_shares).eval(),
     }

@@ -68,11 +68,14 @@ def export_again(
             'focal_length': old.focal_length * max(
                 width / old.image_width, height / old.image_height)}
     values |= {'name': f'{old.name}-{precision}', **changes}
+    # Fitted at the old leads; between them they change little, and the last one holds beyond.
+    leads = values['stride'] * np.arange(values['steps'] + 1)
+    fitted = old.stride * np.arange(old.steps + 1)
     if old.temperatures:
-        # Fitted at the old leads; between them they change little, and the last one holds beyond.
-        values['temperatures'] = np.interp(
-            values['stride'] * np.arange(values['steps'] + 1),
-            old.stride * np.arange(old.steps + 1), old.temperatures).tolist()
+        values['temperatures'] = np.interp(leads, fitted, old.temperatures).tolist()
+    if old.present_shares:
+        values['present_shares'] = np.interp(
+            leads[1:], fitted[1:], old.present_shares).tolist()
     try:
         manifest = Manifest(**values)
     except ValidationError as error:

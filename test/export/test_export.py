@@ -102,7 +102,8 @@ def test_maps_are_resized_bilinearly() -> None:
     features = torch.randn(2, manifest.num_patches, manifest.feature_size)
     maps = features.transpose(1, 2).unflatten(2, recipe.grid)
     with torch.no_grad():
-        labels, depth, _ = decode.heads(features)
+        scores, depth = decode.heads(features)
+        labels = decode.labels(scores)
         size = (manifest.map_height, manifest.map_width)
         logits = F.interpolate(networks.segmentation(maps), size=size, mode='bilinear')
         # By its inverse, so that a plane stays one between the features.
@@ -124,7 +125,8 @@ def test_fused_maps_are_those_of_the_mean_features() -> None:
     with torch.no_grad():
         labels, depth, fused, fused_depth, confidence = decode(
             features, token.expand(-1, 3, -1, -1), torch.tensor([[0.5, 0.3, 0.2]]))[:5]
-        present_labels, present_depth, _ = decode.heads(features)
+        present, present_depth = decode.heads(features)
+        present_labels = decode.labels(present)
     assert torch.equal(fused[:, 0], present_labels)
     assert torch.allclose(fused_depth[:, 0], present_depth)
     assert torch.equal(fused[:, 1:], labels[:, 0])
@@ -155,6 +157,46 @@ def test_confidence_is_the_mixed_probability_of_the_published_class() -> None:
             fine = F.interpolate(mixed[None], size=(rows, columns), mode='bilinear')[0]
             expected = fine.gather(0, labels[0, lead][None].long())[0]
             assert torch.allclose(confidence[0, lead], expected, atol=1e-5)
+
+
+def test_the_present_has_its_share_in_each_lead() -> None:
+    """In the labels of futures and fused maps, and in the probability that is published."""
+    recipe = small_recipe()
+    recipe.needed('forecast').fused = 'tokens'
+    temperatures, shares = [1.0, 0.5, 2.0, 1.0], [0.2, 0.4, 0.999]
+    networks = random_networks(recipe)
+    alone, mixed = (
+        graph_modules(networks, bundle_manifest(recipe, temperatures, 1.0, given))['decode']
+        for given in ([], shares))
+    m = bundle_manifest(recipe)
+    features = torch.randn(1, m.num_patches, m.feature_size)
+    tokens = 3.0 * torch.randn(1, 2, m.steps, m.token_size)
+    weights = torch.tensor([[0.7, 0.3]])
+    whole_size = m.map_height, m.map_width
+    half = m.map_height // 2, m.map_width // 2
+    with torch.no_grad():
+        plain, found = alone(features, tokens, weights), mixed(features, tokens, weights)
+        assert torch.equal(found[2][:, 0], plain[2][:, 0])
+        assert all(torch.equal(found[number], plain[number]) for number in (1, 3, 5))
+        for step, (temperature, share) in enumerate(zip(temperatures[1:], shares, strict=True)):
+
+            def likely(
+                seen: torch.Tensor, size: tuple[int, int] = half,
+                temperature: float = temperature,
+            ) -> torch.Tensor:
+                scores = networks.segmentation(seen.transpose(1, 2).unflatten(2, recipe.grid))
+                return (F.interpolate(scores, size=size, mode='bilinear') / temperature).softmax(1)
+            future = found[5][0, :, step]
+            now, whole = likely(features, whole_size), likely(future, whole_size)
+            fine = ((1 - share) * whole + share * now).argmax(1)
+            expected = (1 - share) * likely(future) + share * likely(features)
+            assert (found[0][0, :, step] == fine).float().mean() > 0.999
+            assert torch.allclose(
+                found[6][0, step + 1], (expected * weights[0, :, None, None, None]).sum(0),
+                atol=1e-5)
+    # Where the present has nearly all, its labels are the published ones.
+    assert (found[2][:, 3] == found[2][:, 0]).float().mean() > 0.98
+    assert not torch.equal(found[2][:, 1], found[2][:, 0])
 
 
 def test_networks_come_back_from_their_file(tmp_path: Path) -> None:

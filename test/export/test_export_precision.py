@@ -127,6 +127,8 @@ def test_command_exports_a_file_of_networks(tmp_path: Path) -> None:
         '--output', str(tmp_path / 'half'), '--precision', 'fp16', '--steps', '2',
         '--json', str(tmp_path / 'report.json')])
     assert result.exit_code == 0, (result.output, result.exception)
-    assert load_bundle(tmp_path / 'half').manifest.steps == 2
+    manifest = load_bundle(tmp_path / 'half').manifest
+    assert manifest.steps == 2
+    assert manifest.present_shares == load_bundle(network_bundle()).manifest.present_shares[:2]
     rows = json.loads((tmp_path / 'report.json').read_text())['rows']
     assert min(row['worst'] for row in rows if 'token' in row['layers']) > 0.999

@@ -96,7 +96,9 @@ def write_network_bundle(
         0, 256, (forecast.context_length, image.height, image.width, 3), dtype=np.uint8)
     blur = np.zeros((forecast.steps, sizes['backbone']['feature_size'], 3, 3), np.float32)
     blur[:, :, 1, 1] = 1.0
-    manifest = bundle_manifest(recipe)
+    # As in what training exports, where the present's share is fitted.
+    shares = np.linspace(0.2, 0.3, forecast.steps).tolist() if forecast.fused == 'tokens' else []
+    manifest = bundle_manifest(recipe, present_shares=shares)
     return export_bundle(
         folder, manifest, networks or random_networks(recipe), frames,
         forecast.stride * np.arange(forecast.context_length),

@@ -95,7 +95,8 @@ def test_published_maps_lie_on_the_picture(
     decode = DecodeGraph(
         None, heads.segmentation, heads.depth, GRID, (HEIGHT // 2, WIDTH // 2), [1.0])
     with torch.no_grad():
-        seen_labels, seen_depth, _ = decode.heads(features)
+        scores, seen_depth = decode.heads(features)
+        seen_labels = decode.labels(scores)
     maps = [seen_labels.to(torch.uint8).numpy(), seen_depth.numpy()]
     labels, depth = (
         np.stack([enlarge_map(one, (WIDTH, HEIGHT)) for one in values]) for values in maps)

@@ -34,7 +34,7 @@ from deltaworld_training.runs.recipe_sources import (
 )
 from deltaworld_training.runs.stage import run_stage
 from deltaworld_training.stages.baselines import fit_blur, mean_token
-from deltaworld_training.stages.calibration import fit_temperatures
+from deltaworld_training.stages.calibration import fit_confidence
 from deltaworld_training.stages.feature_basis import new_backbone
 from deltaworld_training.stages.parts import (
     holds,
@@ -166,13 +166,13 @@ class BundleRun:
         return folder
 
     def calibrate(self, networks: Networks) -> Manifest:
-        """Return the manifest with the temperatures that the recipe's held-out clips ask for."""
+        """Return the manifest with what is fitted on the recipe's held-out clips."""
         recipe = self.recipe
         manifest = bundle_manifest(recipe)
         sources = calibration_sources(recipe, self.videos)
         if not sources:
             return manifest
-        self.console.print('Fitting the temperatures of the weights and of the confidence')
+        self.console.print('Fitting the weights of the futures and the confidence')
         extractor = self.extractor(networks.backbone)
         frames = recipe.needed('data').clip_frames
         windows = [sample_windows(
@@ -180,8 +180,8 @@ class BundleRun:
             recipe.seed) for name, source in sources.items()]
         manifest = bundle_manifest(
             recipe, weight_temperature=fit_weight_temperature(networks, windows))
-        return bundle_manifest(
-            recipe, fit_temperatures(networks, manifest, windows), manifest.weight_temperature)
+        temperatures, shares = fit_confidence(networks, manifest, windows)
+        return bundle_manifest(recipe, temperatures, manifest.weight_temperature, shares)
 
 
 def load_trained(sizes: dict[str, dict], files: list[Path]) -> Networks:

@@ -33,6 +33,7 @@ def network_sizes(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 def bundle_manifest(
     recipe: Recipe, temperatures: Sequence[float] = (), weight_temperature: float = 1.0,
+    present_shares: Sequence[float] = (),
 ) -> Manifest:
     """Return the manifest of the recipe's bundle, without the files' hashes."""
     forecast, image = recipe.needed('forecast'), recipe.needed('image')
@@ -64,7 +65,7 @@ def bundle_manifest(
         selection_dimensions=forecast.selection_dimensions, fused=forecast.fused,
         motion=takes_motion(networks.world),
         temperatures=list(temperatures) or [1.0] * (forecast.steps + 1),
-        weight_temperature=weight_temperature, classes=STREET,
+        present_shares=list(present_shares), weight_temperature=weight_temperature, classes=STREET,
         licences=provenance.licences(*origin), sources=provenance.sources(*origin),
         training_data=provenance.training_data(data, before),
     )

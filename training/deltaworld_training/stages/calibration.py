@@ -1,7 +1,7 @@
 # Copyright 2026 The deltaworld_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Fit one temperature a lead, so that confidence is the share of pixels that come true.
+Fit what the published classes follow from: the present map's shares and the temperatures.
 
 Windows that no part was trained on are forecast as the node forecasts them. Where their frames
 have labels these are the truth, elsewhere what the heads see in the true future.
@@ -16,108 +16,171 @@ import torch
 from torch import Tensor
 
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.evaluate.scorers.calibration import calibration_error, reliability
-from deltaworld_ros.export.graphs import DecodeGraph
-from deltaworld_ros.export.write_bundle import OUTPUTS
+from deltaworld_ros.export.graphs import DecodeGraph, graph_modules, mixed
 from deltaworld_ros.forecast.selection import temper
 from deltaworld_ros.model.networks import Networks
 from deltaworld_training.data.recordings import UNLABELLED
 from deltaworld_training.stages.sampled_windows import SampledWindow
 
-TEMPERATURES = np.geomspace(0.2, 4.0, 31)
+TEMPERATURES = np.geomspace(0.2, 4.0, 25)
+SHARES = np.linspace(0.0, 0.5, 11)
 # What the heads see in the frame that came flatters them: its errors count half.
 UNLABELLED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Guess:
+class Scores:
     """
-    One published map: the scores behind it, and which of its pixels came true.
+    What the heads make of one lead of a window, and what came.
 
-    scores (K, C, rows, columns) of the futures of `weights` (K,); labels, right and known (a, b);
-    whether the truth is that of the frame's own labels.
+    futures (K, C, rows, columns), their mean token's and the present's (1, C, rows, columns);
+    weights (K,) of the futures; truth (a, b) and whether it is that of the frame's own labels.
     """
 
-    scores: Tensor
+    futures: Tensor
+    fused: Tensor
+    present: Tensor
     weights: Tensor
-    labels: Tensor
-    right: np.ndarray
-    known: np.ndarray
+    truth: np.ndarray
     labelled: bool
 
 
-def fit_temperatures(
-    networks: Networks, manifest: Manifest, stores: Sequence[Sequence[SampledWindow]],
-) -> list[float]:
-    """
-    Return the temperatures of the present and of each lead (S + 1,).
-
-    Each is the one of TEMPERATURES with which the store that it fits worst has the least expected
-    calibration error, times UNLABELLED_SHARE where a store has no labels. What no window can tell
-    stays at 1. The weights are those of the manifest's `weight_temperature`.
-    """
-    grid = (manifest.feature_rows, manifest.feature_columns)
-    found: list[list[list[Guess]]] = []
-    for windows in stores:
-        decode = DecodeGraph(
-            networks.tokenizer, networks.segmentation, networks.depth, grid,
-            windows[0].labels.shape[1:], [1.0] * (manifest.steps + 1), manifest.fused)
-        found.append(published_guesses(manifest, decode, windows))
-    return [
-        _best(decode, [guesses[lead] for guesses in found if guesses[lead]])
-        for lead in range(manifest.steps + 1)]
-
-
-def _best(decode: DecodeGraph, sets: list[list[Guess]]) -> float:
-    if not sets:
-        return 1.0
-    errors = [max(expected_error(decode, one, float(temperature)) * (
-        1.0 if one[0].labelled else UNLABELLED_SHARE) for one in sets)
-        for temperature in TEMPERATURES]
-    return round(float(TEMPERATURES[int(np.argmin(errors))]), 4)
+@torch.no_grad()
+def published_labels(
+    decode: DecodeGraph, one: Scores, temperature: float, share: float | None,
+) -> Tensor:
+    """Return the fused labels (1, a, b)."""
+    if share is None:
+        return decode.labels(one.fused)
+    return mixed(decode.classes(one.fused, temperature), decode.classes(
+        one.present, temperature), share).argmax(1).to(torch.int32)
 
 
 @torch.no_grad()
-def expected_error(decode: DecodeGraph, guesses: Sequence[Guess], temperature: float) -> float:
-    """Return the expected calibration error of some maps at a temperature."""
+def mixed_classes(
+    decode: DecodeGraph, one: Scores, temperature: float, share: float | None,
+) -> Tensor:
+    """Return the classes' probabilities (1, C, a / 2, b / 2)."""
+    classes = torch.einsum('kcij,k->cij', decode.likely(one.futures, temperature), one.weights)
+    return classes[None] if share is None else mixed(
+        classes[None], decode.likely(one.present, temperature), share)
+
+
+def fit_confidence(
+    networks: Networks, manifest: Manifest, stores: Sequence[Sequence[SampledWindow]],
+) -> tuple[list[float], list[float]]:
+    """
+    Return the temperatures of the present and of each lead, and the present's share in each.
+
+    A share is the one of SHARES with the greatest mIoU of the published labels, averaged over
+    the stores; there are none where the fused maps are not those of tokens. A temperature is the
+    one of TEMPERATURES with which the store that it fits worst has the least expected calibration
+    error, times UNLABELLED_SHARE where a store has no labels. What no window can tell stays at 1.
+    The weights are those of the manifest's `weight_temperature`.
+    """
+    decode: Any = graph_modules(networks, manifest)['decode']
+    found = [window_scores(manifest, decode, windows) for windows in stores]
+    temperatures, shares = [], []
+    for lead in range(manifest.steps + 1):
+        sets = [scores[lead] for scores in found if scores[lead]]
+        temperature = best_temperature(decode, sets, None, TEMPERATURES[::4])
+        if lead and manifest.fused == 'tokens':
+            shares.append(best_share(decode, sets, temperature))
+        share = shares[-1] if lead and shares else None
+        temperatures.append(best_temperature(decode, sets, share))
+    return temperatures, shares
+
+
+def best_share(
+    decode: DecodeGraph, sets: Sequence[Sequence[Scores]], temperature: float,
+) -> float:
+    """Return the share of the present with the greatest mIoU, averaged over the sets."""
+    scores = [np.mean([mean_iou(decode, one, temperature, float(share)) for one in sets])
+              for share in SHARES]
+    return round(float(SHARES[int(np.argmax(scores))]), 4)
+
+
+def mean_iou(
+    decode: DecodeGraph, lead: Sequence[Scores], temperature: float, share: float,
+) -> float:
+    """Return the mIoU of the published labels, over the classes that are there."""
+    confusion = confusion_of(decode, lead, temperature, share)
+    union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+    return float((np.diag(confusion)[union > 0] / union[union > 0]).mean())
+
+
+def confusion_of(
+    decode: DecodeGraph, lead: Sequence[Scores], temperature: float, share: float | None,
+) -> np.ndarray:
+    """Return how many pixels of each true class (C, C) are published as which."""
+    count = lead[0].fused.shape[1]
+    confusion = np.zeros((count, count))
+    for one in lead:
+        labels = published_labels(decode, one, temperature, share)[0].numpy()
+        known = one.truth != UNLABELLED
+        confusion += np.bincount(
+            count * one.truth[known].astype(np.int64) + labels[known], minlength=count ** 2,
+        ).reshape(count, count)
+    return confusion
+
+
+def best_temperature(
+    decode: DecodeGraph, sets: Sequence[Sequence[Scores]], share: float | None,
+    choices: np.ndarray = TEMPERATURES,
+) -> float:
+    """Return which of the choices fits the sets best; 1 where there is no set."""
+    if not sets:
+        return 1.0
+    errors = [max(expected_error(decode, one, float(temperature), share) * (
+        1.0 if one[0].labelled else UNLABELLED_SHARE) for one in sets)
+        for temperature in choices]
+    return round(float(choices[int(np.argmin(errors))]), 4)
+
+
+def expected_error(
+    decode: DecodeGraph, lead: Sequence[Scores], temperature: float, share: float | None,
+) -> float:
+    """Return the expected calibration error of a lead's published maps."""
     sums: Any = 0.0
-    for one in guesses:
-        likely = decode.likely(one.scores, temperature)
-        classes = (likely * one.weights[:, None, None, None]).sum(0, keepdim=True)
-        confidence = decode.probability(classes, one.labels[None])[0].numpy()
+    for one in lead:
+        labels = published_labels(decode, one, temperature, share)
+        confidence = decode.probability(
+            mixed_classes(decode, one, temperature, share), labels)[0].numpy()
+        known = one.truth != UNLABELLED
         # Sums of weights may be a hair above one.
-        sums = sums + reliability(np.minimum(confidence, 1.0)[one.known], one.right[one.known])
+        sums = sums + reliability(
+            np.minimum(confidence, 1.0)[known], (labels[0].numpy() == one.truth)[known])
     return float(calibration_error(sums))
 
 
 @torch.no_grad()
-def published_guesses(
+def window_scores(
     manifest: Manifest, decode: DecodeGraph, windows: Sequence[SampledWindow],
-) -> list[list[Guess]]:
-    """Return the maps of the present and of each lead; none of a present without labels."""
-    guesses: list[list[Guess]] = [[] for _ in range(manifest.steps + 1)]
-    one = torch.ones(1)
+) -> list[list[Scores]]:
+    """Return what is read of the present and of each lead; no present without labels."""
+    found: list[list[Scores]] = [[] for _ in range(manifest.steps + 1)]
     for window in windows:
-        seen = decode.heads(window.features)[0]
         labelled = bool((window.labels != UNLABELLED).any())
-        truth = window.labels if labelled else seen.numpy()
+        seen = decode.heads(window.features)[0]
+        # In the size in which maps are published: small things are worth less in smaller ones.
+        truth = [enlarge_map(one, (manifest.map_width, manifest.map_height))
+                 for one in window.labels] if labelled else decode.labels(seen).numpy()
+        now = seen[:1]
         if labelled:
-            guesses[0].append(_guess(
-                decode.heads(window.features[:1])[2], one, seen[0], truth[0], labelled))
+            found[0].append(Scores(now, now, now, torch.ones(1), truth[0], labelled))
         weights = torch.from_numpy(temper(window.weights.numpy(), manifest.weight_temperature))
-        # The graph itself says what is published.
-        maps = dict(zip(OUTPUTS['decode'], decode(
-            window.features[:1], window.tokens[None], weights[None]), strict=False))
-        futures, published = maps['future_features'][0], maps['fused_labels'][0]
-        for lead in range(1, manifest.steps + 1):
-            guesses[lead].append(_guess(
-                decode.heads(futures[:, lead - 1])[2], weights, published[lead], truth[lead],
+        mean = (window.tokens * weights[:, None, None]).sum(0)
+        futures = window.features[:1].expand(len(window.tokens), -1, -1)
+        fused = window.features[:1]
+        for step in range(manifest.steps):
+            futures = decode.tokenizer.decode(window.tokens[:, step], futures)
+            if manifest.fused == 'tokens':
+                fused = decode.tokenizer.decode(mean[None, step], fused)
+            else:
+                fused = (futures * weights[:, None, None]).sum(0, keepdim=True)
+            found[step + 1].append(Scores(
+                decode.heads(futures)[0], decode.heads(fused)[0], now, weights, truth[step + 1],
                 labelled))
-    return guesses
-
-
-def _guess(
-    scores: Tensor, weights: Tensor, labels: Tensor, truth: np.ndarray, labelled: bool,
-) -> Guess:
-    return Guess(
-        scores, weights, labels, labels.numpy() == truth, truth != UNLABELLED, labelled)
+    return found
