@@ -235,7 +235,7 @@ def test_aliases_do_not_explode(folder: Path) -> None:
     ('present_shares', [0.2], 'present_shares: must be 3 numbers'),
     ('present_shares', [0.2, 0.2, 1.0], 'present_shares: must be 3 numbers'),
     ('present_shares', [0.2, 0.2, float('nan')], 'present_shares: must be 3 numbers'),
-    ('present_shares', [0.2, 0.2, 0.2], "present_shares: must be none but where fused is 'tokens'"),
+    ('present_shares', 3 * [0.2], "present_shares: must be none but where fused is 'tokens'"),
     ('depth_maximum', 1.0, 'depth_maximum: must be greater'),
     ('selection_dimensions', 10_000, 'selection_dimensions: must be at most token_size (12)'),
     ('weight_temperature', 0, 'weight_temperature'),
