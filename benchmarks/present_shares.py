@@ -12,14 +12,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deltaworld_ros.bundle.class_lists import STREET
 from deltaworld_ros.bundle.load import load_bundle
+from deltaworld_ros.evaluate.scorers.segmentation import class_iou, mean_iou, pixel_accuracy
 from deltaworld_ros.export.graph_networks import graph_networks
 from deltaworld_ros.export.graphs import graph_modules
 from deltaworld_training.data.feature_store import FeatureStore
-from deltaworld_training.stages.calibration import confusion_of, window_scores
+from deltaworld_training.stages.calibration import pixel_counts, window_scores
 from deltaworld_training.stages.sampled_windows import sample_windows
 
 SHARES = (None, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -43,12 +42,10 @@ def main() -> None:
             networks, manifest, FeatureStore(arguments.run / store), WINDOWS, SEED)
         for lead, scores in enumerate(window_scores(manifest, decode, windows)[1:], start=1):
             for share in SHARES:
-                confusion = confusion_of(decode, scores, manifest.temperatures[lead], share)
-                right = np.diag(confusion)
-                union = confusion.sum(0) + confusion.sum(1) - right
-                iou = np.where(union > 0, right / np.maximum(union, 1), np.nan)
+                found = pixel_counts(decode, scores, manifest.temperatures[lead], share)
+                iou = class_iou(found)
                 print(f'{store}, {manifest.leads[lead - 1]} s, share {share}: mIoU '
-                      f'{np.nanmean(iou):.3f}, right pixels {right.sum() / confusion.sum():.3f}, '
+                      f'{mean_iou(found):.3f}, right pixels {pixel_accuracy(found):.3f}, '
                       + ', '.join(f'{name} {iou[names.index(name)]:.3f}' for name in SHOWN),
                       flush=True)
 

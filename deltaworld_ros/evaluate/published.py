@@ -121,7 +121,10 @@ def score_published(published: Mapping[int, Published], leads: Sequence[float], 
     if not matched:
         raise UserError(
             f'no forecast could be scored: {len(images)} images were heard, {answered} of them '
-            f'answered by present maps, {forecasts} by complete forecasts')
+            f'answered by present maps, {forecasts} by complete forecasts; it takes complete '
+            f'forecasts, and images that are answered {max(leads):g} s later. Run it again while '
+            'nothing else keeps the machine busy, or let `deltaworld evaluate` score the '
+            'recording, which takes its time (`deltaworld benchmark` measures the speed)')
 
     scores = [_LeadScore(num_classes) for _ in leads]
     for found in matched:

@@ -101,6 +101,7 @@ def test_a_drive_without_forecasts_is_a_clear_failure(tiny_bundle: Path, tmp_pat
     _, errors = process.communicate(timeout=150)
     assert process.returncode == 1
     assert 'no forecast could be scored: 4 images were heard' in errors
+    assert '`deltaworld evaluate`' in ' '.join(errors.split())
     assert 'Traceback' not in errors
     assert processes_with(mark) == []
 

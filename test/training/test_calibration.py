@@ -23,8 +23,8 @@ from deltaworld_training.stages.calibration import (
 from deltaworld_training.stages.sampled_windows import SampledWindow
 
 
-@pytest.mark.parametrize('shares', [[], [0.1, 0.3, 0.5]])
-@pytest.mark.parametrize('fused', ['features', 'tokens'])
+@pytest.mark.parametrize(('fused', 'shares'), [
+    ('features', []), ('tokens', []), ('tokens', [0.1, 0.3, 0.5])])
 def test_the_published_map_is_judged(
     fused: Literal['features', 'tokens'], shares: list[float],
 ) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.camera.map_resize import enlarge_map
 from deltaworld_ros.evaluate.scorers.calibration import calibration_error, reliability
+from deltaworld_ros.evaluate.scorers.segmentation import confusion, counts, mean_iou
 from deltaworld_ros.export.graphs import DecodeGraph, graph_modules, mixed
 from deltaworld_ros.forecast.selection import temper
 from deltaworld_ros.model.networks import Networks
@@ -85,10 +86,11 @@ def fit_confidence(
     temperatures, shares = [], []
     for lead in range(manifest.steps + 1):
         sets = [scores[lead] for scores in found if scores[lead]]
-        temperature = best_temperature(decode, sets, None, TEMPERATURES[::4])
+        share = None
         if lead and manifest.fused == 'tokens':
-            shares.append(best_share(decode, sets, temperature))
-        share = shares[-1] if lead and shares else None
+            rough = best_temperature(decode, sets, None, TEMPERATURES[::4])
+            share = best_share(decode, sets, rough)
+            shares.append(share)
         temperatures.append(best_temperature(decode, sets, share))
     return temperatures, shares
 
@@ -97,33 +99,21 @@ def best_share(
     decode: DecodeGraph, sets: Sequence[Sequence[Scores]], temperature: float,
 ) -> float:
     """Return the share of the present with the greatest mIoU, averaged over the sets."""
-    scores = [np.mean([mean_iou(decode, one, temperature, float(share)) for one in sets])
-              for share in SHARES]
+    scores = [
+        np.mean([mean_iou(pixel_counts(decode, one, temperature, float(share))) for one in sets])
+        for share in SHARES]
     return round(float(SHARES[int(np.argmax(scores))]), 4)
 
 
-def mean_iou(
-    decode: DecodeGraph, lead: Sequence[Scores], temperature: float, share: float,
-) -> float:
-    """Return the mIoU of the published labels, over the classes that are there."""
-    confusion = confusion_of(decode, lead, temperature, share)
-    union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
-    return float((np.diag(confusion)[union > 0] / union[union > 0]).mean())
-
-
-def confusion_of(
+def pixel_counts(
     decode: DecodeGraph, lead: Sequence[Scores], temperature: float, share: float | None,
 ) -> np.ndarray:
-    """Return how many pixels of each true class (C, C) are published as which."""
-    count = lead[0].fused.shape[1]
-    confusion = np.zeros((count, count))
-    for one in lead:
-        labels = published_labels(decode, one, temperature, share)[0].numpy()
-        known = one.truth != UNLABELLED
-        confusion += np.bincount(
-            count * one.truth[known].astype(np.int64) + labels[known], minlength=count ** 2,
-        ).reshape(count, count)
-    return confusion
+    """Return right, published and true pixels (3, C) of a lead's published maps."""
+    classes = lead[0].fused.shape[1]
+    return np.sum([
+        counts(confusion(
+            published_labels(decode, one, temperature, share)[0].numpy(), one.truth, classes))
+        for one in lead], axis=0)
 
 
 def best_temperature(
