@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from support.network_bundle import network_bundle, random_networks, small_recipe
+from support.network_bundle import network_bundle, trained_like
 from support.tracing import untraced
 from torch import Tensor
 
@@ -90,7 +90,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Put the networks into their bundle, as `deltaworld convert` does."""
     folder = tmp_path_factory.mktemp('torch2trt') / 'bundle'
     shutil.copytree(network_bundle(), folder)
-    save_networks(random_networks(small_recipe()), folder / 'networks.safetensors')
+    save_networks(trained_like(), folder / 'networks.safetensors')
     write_manifest(folder, load_bundle(folder).manifest)
     return load_bundle(folder)
 

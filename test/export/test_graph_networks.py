@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from support.network_bundle import trained_like, write_network_bundle
+from support.network_bundle import network_bundle, trained_like, write_network_bundle
 
 from deltaworld_ros.bundle.load import load_bundle
 from deltaworld_ros.bundle.manifest import write_manifest
@@ -22,11 +22,9 @@ COMPACT = {
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export the networks of the street recipe once."""
-    folder = tmp_path_factory.mktemp('bundles') / 'random'
-    write_network_bundle(folder, trained_like())
-    return folder
+def folder() -> Path:
+    """Return the bundle of the networks of the street recipe."""
+    return network_bundle()
 
 
 def test_weights_come_back(folder: Path) -> None:

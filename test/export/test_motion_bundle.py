@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.network_bundle import small_recipe, trained_like, write_network_bundle
-from support.once import once
+from support.network_bundle import motion_bundle, small_recipe, trained_like
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.time_tables import time_tables
@@ -24,14 +23,9 @@ from deltaworld_ros.export.precision_report import precision_report
 from deltaworld_ros.forecast.forecaster import Forecaster
 
 
-def write(folder: Path) -> None:
-    recipe = small_recipe('street-motion')
-    write_network_bundle(folder, trained_like(recipe=recipe), recipe)
-
-
 @pytest.fixture(scope='module')
 def bundle() -> Bundle:
-    return load_bundle(once('motion networks', write))
+    return load_bundle(motion_bundle())
 
 
 @pytest.fixture(scope='module', params=[OnnxRuntimeEngine, TorchEngine])

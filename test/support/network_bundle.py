@@ -30,7 +30,7 @@ def small_recipe(name: str = 'street-cpu') -> Recipe:
     for name in ('tokenizer', 'joint'):
         stages[name].model['tokenizer'] |= {
             'feature_size': 32, 'grid': [4, 6], 'token_size': 48, 'size': 64,
-            'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 2}
+            'heads': 1, 'mlp_size': 64, 'encoder_layers': 1, 'decoder_layers': 1}
     for name in ('predictor', 'joint'):
         stages[name].model['world'] |= {
             'size': 64, 'heads': 1, 'layers': 2, 'mlp_size': 64, 'token_size': 48}
@@ -81,14 +81,20 @@ def trained_like(tokenizer: dict | None = None, recipe: Recipe | None = None) ->
 
 
 def network_bundle() -> Path:
-    """Return the folder of the bundle of random networks, exported once a test run."""
+    """Return the folder of the bundle of `trained_like` networks, exported once a test run."""
     return once('networks', write_network_bundle)
+
+
+def motion_bundle() -> Path:
+    """Return that of networks whose predictor can be told the robot's motion."""
+    return once('motion networks', lambda folder: write_network_bundle(
+        folder, recipe=small_recipe('street-motion')))
 
 
 def write_network_bundle(
     folder: Path, networks: Networks | None = None, recipe: Recipe | None = None,
 ) -> Manifest:
-    """Export networks of a small recipe, random ones of the default recipe unless given."""
+    """Export networks of a small recipe, `trained_like` ones unless given."""
     recipe = recipe or small_recipe()
     image, forecast, sizes = recipe.image, recipe.forecast, network_sizes(recipe)
     generator = np.random.default_rng(1)
@@ -100,7 +106,7 @@ def write_network_bundle(
     shares = np.linspace(0.2, 0.3, forecast.steps).tolist() if forecast.fused == 'tokens' else []
     manifest = bundle_manifest(recipe, present_shares=shares)
     return export_bundle(
-        folder, manifest, networks or random_networks(recipe), frames,
+        folder, manifest, networks or trained_like(recipe=recipe), frames,
         forecast.stride * np.arange(forecast.context_length),
         {'blur': blur, 'mean_token': np.zeros(sizes['world']['token_size'], np.float32)},
         licence_text(manifest, 'noise'))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.network_bundle import small_recipe, trained_like, write_network_bundle
+from support.network_bundle import motion_bundle, small_recipe, trained_like
 
 from deltaworld_ros.bundle.load import Bundle, load_bundle
 from deltaworld_ros.errors import UserError
@@ -21,11 +21,9 @@ from deltaworld_training.stages.tokenizer import reconstruct
 
 
 @pytest.fixture(scope='module')
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Export random networks once, which can be told the robot's motion; bags know of none."""
-    folder = tmp_path_factory.mktemp('bundles') / 'random'
-    write_network_bundle(folder, start_networks(), small_recipe('street-motion'))
-    return load_bundle(folder)
+def bundle() -> Bundle:
+    """Return one that can be told the robot's motion; bags know of none."""
+    return load_bundle(motion_bundle())
 
 
 def start_networks() -> Networks:
