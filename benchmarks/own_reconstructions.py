@@ -30,6 +30,7 @@ from deltaworld_ros.bundle.time_tables import time_tables
 from deltaworld_ros.camera.image_fit import ImageFit
 from deltaworld_ros.evaluate.demo import SAMPLE_BAG
 from deltaworld_ros.export.graph_networks import graph_networks
+from deltaworld_ros.forecast.noise import sample_noise
 from deltaworld_ros.forecast.selection import select_futures
 from deltaworld_ros.model.networks import Networks
 
@@ -63,19 +64,18 @@ class Roller:
         ahead = m.stride * np.arange(1, m.steps + 1)
         cos, sin = (torch.from_numpy(table)[None] for table in time_tables(
             np.concatenate([times - times[-1], ahead]), m.rotary_frequencies))
-        each = 1 if m.queries == 'kept' else m.steps
-        noise = m.noise_std * random.standard_normal((1, count, each, m.noise_size))
-        noise = np.repeat(noise, m.steps // each, axis=2).astype(np.float32)
-        return self.world.rollout(tokens[None], (cos, sin), torch.from_numpy(noise))[0]
+        noise = torch.from_numpy(sample_noise(m, m.queries, count, random))
+        return self.world.rollout(tokens[None], (cos, sin), noise[None])[0]
 
     def roll(self, frames: Tensor, times: np.ndarray, way: str) -> tuple[Array, Array]:
         """Return features (K, steps, N, D) of the futures and their weights (K,)."""
         m, random = self.manifest, np.random.default_rng(0)
         context, upon = self.context(frames, way)
         sampled = self.predict(context, times, m.num_samples, random)
-        chosen, weights = select_futures(sampled.numpy(), m.num_futures, m.selection_dimensions)
+        chosen, weights = select_futures(
+            sampled.numpy(), m.num_futures, m.selection_dimensions, averaged=m.fused == 'tokens')
         futures = []
-        for token in sampled[torch.from_numpy(chosen)]:
+        for token in torch.from_numpy(chosen):
             sequence, decoded, when = list(context), list(upon), [*times]
             predicted = token
             while True:

@@ -21,6 +21,7 @@ from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.context import ContextChain, Link
 from deltaworld_ros.forecast.finite import check_finite
 from deltaworld_ros.forecast.frame_gate import FrameGate, Restart, Verdict
+from deltaworld_ros.forecast.noise import sample_noise
 from deltaworld_ros.forecast.relative_times import relative_times
 from deltaworld_ros.forecast.selection import check_counts, select_futures, temper
 
@@ -233,12 +234,13 @@ class Forecaster:
         check_finite('future tokens', sampled)
         rolled = time.perf_counter()
         chosen, weights = select_futures(
-            sampled, num_futures or self.num_futures, m.selection_dimensions)
+            sampled, num_futures or self.num_futures, m.selection_dimensions,
+            averaged=m.fused == 'tokens')
         weights = temper(weights, m.weight_temperature)
         select_ms = 1e3 * (rolling - started) + _milliseconds_since(rolled)
         timings = {'observe': self._observe_ms, 'rollout': 1e3 * (rolled - rolling),
                    'select': select_ms}
-        return sampled[chosen], weights, timings
+        return chosen, weights, timings
 
     def context_tokens(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Return the tokens (T, Dz) of the whole context and their times (T,), 0 s the newest."""
@@ -260,13 +262,7 @@ class Forecaster:
         self._gate.reset(reason)
 
     def _draw_noise(self, num_samples: int) -> NDArray[np.float32]:
-        """Draw the noise queries (M, S, W): one a sample, or one for each of its steps."""
-        m = self._manifest
-        steps = 1 if self.queries == 'kept' else m.steps
-        noise = self._random.standard_normal(
-            (num_samples, steps, m.noise_size), dtype=np.float32)
-        noise *= np.float32(m.noise_std)
-        return noise if steps == m.steps else np.repeat(noise, m.steps, axis=1)
+        return sample_noise(self._manifest, self.queries, num_samples, self._random)
 
     def _newest(self) -> Link:
         newest = self._chain.newest

@@ -15,19 +15,20 @@ _SINGLE_THREADED = 2**18
 
 
 def select_futures(
-        tokens: NDArray[np.float32], num_futures: int, dimensions: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        tokens: NDArray[np.float32], num_futures: int, dimensions: int, averaged: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """
     Choose representatives of sampled futures (M, S, Dz) by their leading token dimensions.
 
-    Return the indices (K,) of K different samples and their weights (K,), the share of samples
-    that each stands for, by descending weight. The same tokens always give the same choice. Raise
-    `UserError` where there are fewer samples than futures.
+    Return the tokens (K, S, Dz) of K different samples and their weights (K,), the share of
+    samples that each stands for, by descending weight. `averaged` gives the mean of those samples
+    instead, for tokens whose mean decodes to what they have in common. The same tokens always
+    give the same choice. Raise `UserError` where there are fewer samples than futures.
     """
     samples = len(tokens)
     check_counts(samples, num_futures)
     if num_futures == samples:
-        return np.arange(samples), np.full(samples, 1 / samples, np.float32)
+        return tokens, np.full(samples, 1 / samples, np.float32)
     points = tokens[:, :, :dimensions].reshape(samples, -1)
     distances = _squared_distances(points)
     if not np.isfinite(distances).all():
@@ -38,9 +39,14 @@ def select_futures(
         if (better == medoids).all():
             break
         medoids = better
-    counts = np.bincount(_assign(distances, medoids), minlength=num_futures)
+    owner = _assign(distances, medoids)
+    counts = np.bincount(owner, minlength=num_futures)
     order = np.lexsort((medoids, -counts))
-    return medoids[order], (counts[order] / samples).astype(np.float32)
+    if averaged:
+        chosen = np.stack([tokens[owner == cluster].mean(0) for cluster in order])
+    else:
+        chosen = tokens[medoids[order]]
+    return chosen, (counts[order] / samples).astype(np.float32)
 
 
 def temper(weights: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

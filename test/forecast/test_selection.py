@@ -25,23 +25,48 @@ def clustered(seed: int, samples: int = 256, modes: int = 6) -> tuple[np.ndarray
 
 def cost(tokens: np.ndarray, chosen: np.ndarray) -> float:
     """Return the mean squared distance of every sample to its nearest representative."""
-    points = tokens.reshape(len(tokens), -1)
-    return ((points[:, None] - points[chosen]) ** 2).sum(-1).min(1).mean()
+    points, centres = (part.reshape(len(part), -1) for part in (tokens, chosen))
+    return ((points[:, None] - centres) ** 2).sum(-1).min(1).mean()
+
+
+def medoids(
+    tokens: np.ndarray, futures: int, dimensions: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the chosen samples, each of them a sample of its own, and weights."""
+    chosen, weights = select_futures(tokens, futures, dimensions, averaged=False)
+    # Duplicates are told apart by their order.
+    places: list[int] = []
+    for one in chosen:
+        same = np.flatnonzero((tokens == one).all((1, 2)))
+        places.append(next(int(place) for place in same if place not in places))
+    return np.array(places), weights
 
 
 @pytest.mark.parametrize('seed', range(8))
 def test_beats_random_choice(seed: int) -> None:
     tokens, _ = clustered(seed)
-    chosen, weights = select_futures(tokens, 6, 40)
+    chosen, weights = select_futures(tokens, 6, 40, averaged=False)
     rng = np.random.default_rng(seed)
-    random = [cost(tokens, rng.choice(256, 6, replace=False)) for _ in range(50)]
+    random = [cost(tokens, tokens[rng.choice(256, 6, replace=False)]) for _ in range(50)]
     assert cost(tokens, chosen) < 0.6 * np.mean(random)
     assert cost(tokens, chosen) < min(random)
+    averaged, same = select_futures(tokens, 6, 40, averaged=True)
+    assert cost(tokens, averaged) < cost(tokens, chosen)
+    np.testing.assert_array_equal(same, weights)
+
+
+def test_averaged_futures_keep_the_mean_of_all_samples() -> None:
+    """Each is the mean of what it stands for, so their weighted mean is that of the samples."""
+    tokens, _ = clustered(5)
+    futures, weights = select_futures(tokens, 6, 8, averaged=True)
+    assert futures.dtype == np.float32
+    np.testing.assert_allclose(
+        np.tensordot(weights, futures, 1), tokens.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_finds_the_modes_and_their_shares() -> None:
     tokens, mode = clustered(3)
-    chosen, weights = select_futures(tokens, 6, 40)
+    chosen, weights = medoids(tokens, 6, 40)
     assert sorted(mode[chosen]) == [0, 1, 2, 3, 4, 5]
     np.testing.assert_allclose(weights, np.bincount(mode)[mode[chosen]] / 256)
 
@@ -49,7 +74,7 @@ def test_finds_the_modes_and_their_shares() -> None:
 @pytest.mark.parametrize('samples, futures', [(1, 1), (2, 1), (7, 6), (20, 20), (64, 6), (256, 6)])
 def test_weights_and_indices(samples: int, futures: int) -> None:
     tokens = np.random.default_rng(samples).standard_normal((samples, 3, 40)).astype(np.float32)
-    chosen, weights = select_futures(tokens, futures, 32)
+    chosen, weights = medoids(tokens, futures, 32)
     assert chosen.shape == weights.shape == (futures,)
     assert weights.dtype == np.float32
     assert len(set(chosen.tolist())) == futures
@@ -60,8 +85,8 @@ def test_weights_and_indices(samples: int, futures: int) -> None:
 
 def test_plain_sampling_keeps_every_sample() -> None:
     tokens, _ = clustered(0, samples=20)
-    chosen, weights = select_futures(tokens, 20, 40)
-    np.testing.assert_array_equal(chosen, np.arange(20))
+    chosen, weights = select_futures(tokens, 20, 40, averaged=True)
+    np.testing.assert_array_equal(chosen, tokens)
     np.testing.assert_allclose(weights, 1 / 20)
 
 
@@ -70,13 +95,13 @@ def test_only_leading_dimensions_count() -> None:
     noisy = tokens.copy()
     noisy[:, :, 10:] += 100 * np.random.default_rng(0).standard_normal(noisy[:, :, 10:].shape)
     for first, second in zip(
-            select_futures(tokens, 6, 10), select_futures(noisy, 6, 10), strict=True):
+            medoids(tokens, 6, 10), medoids(noisy, 6, 10), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
 def test_is_deterministic() -> None:
     tokens, _ = clustered(2)
-    first, second = select_futures(tokens, 6, 40), select_futures(tokens.copy(), 6, 40)
+    first, second = (select_futures(one, 6, 40, averaged=True) for one in (tokens, tokens.copy()))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
 
@@ -85,7 +110,7 @@ def test_is_deterministic() -> None:
 def test_duplicates(different: int) -> None:
     rng = np.random.default_rng(4)
     tokens = rng.standard_normal((different, 3, 8)).astype(np.float32).repeat(16, 0)
-    chosen, weights = select_futures(tokens, 6, 8)
+    chosen, weights = medoids(tokens, 6, 8)
     assert len(set(chosen.tolist())) == 6
     assert weights.sum() == pytest.approx(1, abs=1e-6) and (weights > 0).all()
     # Each of the different futures is represented.
@@ -94,21 +119,21 @@ def test_duplicates(different: int) -> None:
 
 def test_large_offset_does_not_hide_the_clusters() -> None:
     tokens, mode = clustered(3)
-    chosen, _ = select_futures(tokens + np.float32(1000), 6, 40)
+    chosen, _ = medoids(tokens + np.float32(1000), 6, 40)
     assert sorted(mode[chosen]) == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize('futures', [0, -1, 9])
 def test_wrong_numbers_are_refused(futures: int) -> None:
     with pytest.raises(UserError, match=rf'num_futures {futures}: must be from 1 to .* \(8\)'):
-        select_futures(np.zeros((8, 3, 4), np.float32), futures, 4)
+        select_futures(np.zeros((8, 3, 4), np.float32), futures, 4, averaged=True)
 
 
 def test_tokens_that_are_not_finite_are_an_error() -> None:
     tokens, _ = clustered(0, samples=16)
     tokens[3, 1, 2] = np.nan
     with pytest.raises(RuntimeError, match='not finite'):
-        select_futures(tokens, 4, 40)
+        select_futures(tokens, 4, 40, averaged=True)
 
 
 def test_a_temperature_sharpens_or_flattens() -> None:
@@ -128,7 +153,7 @@ def test_is_fast() -> None:
     spent = []
     for _ in range(20):
         started = time.process_time()
-        select_futures(tokens, 6, 32)
+        select_futures(tokens, 6, 32, averaged=True)
         # Threads of a linear algebra library that go on spinning afterwards count too.
         time.sleep(0.01)
         spent.append(time.process_time() - started)

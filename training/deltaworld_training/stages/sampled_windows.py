@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deltaworld_ros.bundle.manifest import Manifest
+from deltaworld_ros.forecast.noise import sample_noise
 from deltaworld_ros.forecast.selection import select_futures
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.rotary import time_table
@@ -65,14 +66,10 @@ def _futures(
     moments = np.concatenate([times[:manifest.context_length], ahead]) - now
     tables = time_table(torch.from_numpy(moments), torch.tensor(
         manifest.rotary_frequencies, dtype=torch.float64))
-    kept = manifest.queries == 'kept'
-    shape = (1, manifest.num_samples, 1 if kept else manifest.steps, manifest.noise_size)
-    noise = manifest.noise_std * torch.from_numpy(
-        generator.standard_normal(shape, dtype=np.float32))
-    if kept:
-        noise = noise.expand(-1, -1, manifest.steps, -1)
-    sampled = networks.world.rollout(
-        tokens, (tables[0][None], tables[1][None]), noise.contiguous())[0]
-    picked, weights = select_futures(
-        sampled.numpy(), manifest.num_futures, manifest.selection_dimensions)
-    return sampled[torch.from_numpy(np.asarray(picked))], torch.from_numpy(weights)
+    noise = torch.from_numpy(sample_noise(
+        manifest, manifest.queries, manifest.num_samples, generator))
+    sampled = networks.world.rollout(tokens, (tables[0][None], tables[1][None]), noise[None])[0]
+    chosen, weights = select_futures(
+        sampled.numpy(), manifest.num_futures, manifest.selection_dimensions,
+        averaged=manifest.fused == 'tokens')
+    return torch.from_numpy(chosen), torch.from_numpy(weights)
