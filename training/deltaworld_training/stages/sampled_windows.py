@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Windows of a store with the futures that the node would choose for them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,33 +32,49 @@ class SampledWindow:
     weights: Tensor
 
 
-@torch.no_grad()
 def sample_windows(
     networks: Networks, manifest: Manifest, store: FeatureStore, windows: int, seed: int,
 ) -> list[SampledWindow]:
     """Return at most `windows` windows of a store, drawn by the seed."""
-    length = manifest.context_length + manifest.steps
-    starts = [(clip, start) for clip in store.clips
-              for start in range(store.features.shape[1] - length + 1)]
     generator = np.random.default_rng(seed)
+    present = manifest.context_length - 1
     found = []
-    for number in generator.permutation(len(starts))[:windows]:
-        clip, start = starts[number]
-        frames = slice(start, start + length)
-        features = torch.from_numpy(np.array(store.features[clip, frames])).float()
-        present = manifest.context_length - 1
-        tokens, weights = _futures(
-            networks, manifest, features[:present + 1], store.times[clip, frames], generator)
+    for features, labels, times in drawn_windows(manifest, store, windows, generator):
+        noise = sample_noise(manifest, manifest.queries, manifest.num_samples, generator)
+        tokens, weights = select_futures(
+            sample_tokens(networks, manifest, features[:present + 1], times, noise),
+            manifest.num_futures, manifest.selection_dimensions,
+            averaged=manifest.fused == 'tokens')
         found.append(SampledWindow(
-            features[present:], np.array(store.labels[clip, frames][present:]), tokens, weights))
+            features[present:], labels[present:], torch.from_numpy(tokens),
+            torch.from_numpy(weights)))
     return found
 
 
-def _futures(
+def drawn_windows(
+    manifest: Manifest, store: FeatureStore, windows: int, generator: np.random.Generator,
+) -> Iterator[tuple[Tensor, np.ndarray, np.ndarray]]:
+    """
+    Yield at most `windows` windows of a store in random order.
+
+    Each is features (T + S, N, D), labels (T + S, a, b) and times (T + S,) in s.
+    """
+    length = manifest.context_length + manifest.steps
+    starts = [(clip, start) for clip in store.clips
+              for start in range(store.features.shape[1] - length + 1)]
+    for number in generator.permutation(len(starts))[:windows]:
+        clip, start = starts[number]
+        frames = slice(start, start + length)
+        yield (torch.from_numpy(np.array(store.features[clip, frames])).float(),
+               np.array(store.labels[clip, frames]), store.times[clip, frames])
+
+
+@torch.no_grad()
+def sample_tokens(
     networks: Networks, manifest: Manifest, context: Tensor, times: np.ndarray,
-    generator: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Return the tokens (K, S, Dz) and weights (K,) that the node would choose."""
+    noise: np.ndarray,
+) -> np.ndarray:
+    """Return the tokens (M, S, Dz) after a context for noise queries (M, S, W)."""
     deltas = networks.tokenizer.encode(context[:-1], context[1:])
     anchor = networks.tokenizer.encode_with_anchor(context[:1], context[:1])[1]
     tokens = torch.cat([anchor, deltas])[None]
@@ -66,10 +83,6 @@ def _futures(
     moments = np.concatenate([times[:manifest.context_length], ahead]) - now
     tables = time_table(torch.from_numpy(moments), torch.tensor(
         manifest.rotary_frequencies, dtype=torch.float64))
-    noise = torch.from_numpy(sample_noise(
-        manifest, manifest.queries, manifest.num_samples, generator))
-    sampled = networks.world.rollout(tokens, (tables[0][None], tables[1][None]), noise[None])[0]
-    chosen, weights = select_futures(
-        sampled.numpy(), manifest.num_futures, manifest.selection_dimensions,
-        averaged=manifest.fused == 'tokens')
-    return torch.from_numpy(chosen), torch.from_numpy(weights)
+    sampled = networks.world.rollout(
+        tokens, (tables[0][None], tables[1][None]), torch.from_numpy(noise)[None])[0]
+    return np.asarray(sampled.numpy())
