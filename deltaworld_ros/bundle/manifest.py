@@ -56,8 +56,8 @@ class Manifest(BaseModel, extra='forbid', frozen=True):
     power of 1 / `weight_temperature`, so that each is how often its future comes closest. `fused`
     says what the fused maps show: the weighted mean of the futures' features, or what the
     weighted mean of their tokens decodes to; with 'tokens' a future is the mean of the samples
-    that it stands for, else the most central of them. `motion` says that the predictor can be told the
-    robot's motion, past and planned (see `bundle.motion`).
+    that it stands for, else the most central of them. `motion` says that the predictor can be
+    told the robot's motion, past and planned (see `bundle.motion`).
     """
 
     format: Literal[1]

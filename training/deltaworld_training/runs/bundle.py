@@ -49,7 +49,8 @@ from deltaworld_training.stages.weight_calibration import fit_weight_temperature
 
 BASIS_CLIPS = 120
 BLUR_WINDOWS = 2000
-CALIBRATION_WINDOWS = 100
+# With 100, neighbouring shares of the present map change places by chance.
+CALIBRATION_WINDOWS = 240
 
 
 @dataclass

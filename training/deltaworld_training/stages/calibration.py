@@ -75,11 +75,12 @@ def fit_confidence(
     """
     Return the temperatures of the present and of each lead, and the present's share in each.
 
-    A share is the one of SHARES with the greatest mIoU of the published labels, averaged over
-    the stores; there are none where the fused maps are not those of tokens. A temperature is the
-    one of TEMPERATURES with which the store that it fits worst has the least expected calibration
-    error, times UNLABELLED_SHARE where a store has no labels. What no window can tell stays at 1.
-    The weights are those of the manifest's `weight_temperature`.
+    A share is the one of SHARES with which the published labels gain most over the present map in
+    mIoU, in the store in which they gain least: "nothing changes" is the one forecast that must be
+    beaten everywhere. There are none where the fused maps are not those of tokens. A temperature
+    is the one of TEMPERATURES with which the store that it fits worst has the least expected
+    calibration error, times UNLABELLED_SHARE where a store has no labels. What no window can tell
+    stays at 1. The weights are those of the manifest's `weight_temperature`.
     """
     decode: Any = graph_modules(networks, manifest)['decode']
     found = [window_scores(manifest, decode, windows) for windows in stores]
@@ -98,11 +99,13 @@ def fit_confidence(
 def best_share(
     decode: DecodeGraph, sets: Sequence[Sequence[Scores]], temperature: float,
 ) -> float:
-    """Return the share of the present with the greatest mIoU, averaged over the sets."""
-    scores = [
-        np.mean([mean_iou(pixel_counts(decode, one, temperature, float(share))) for one in sets])
+    """Return the share with the greatest gain in the set in which it gains least."""
+    present = [mean_iou(pixel_counts(decode, one, temperature, 1.0)) for one in sets]
+    gains = [
+        min(mean_iou(pixel_counts(decode, one, temperature, float(share))) - alone
+            for one, alone in zip(sets, present, strict=True))
         for share in SHARES]
-    return round(float(SHARES[int(np.argmax(scores))]), 4)
+    return round(float(SHARES[int(np.argmax(gains))]), 4)
 
 
 def pixel_counts(
