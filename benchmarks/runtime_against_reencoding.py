@@ -26,14 +26,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from deltaworld_ros.bundle import Bundle, load_bundle
 from deltaworld_ros.bundle.manifest import Manifest
 from deltaworld_ros.engine import load_engine
 from deltaworld_ros.export.graph_networks import graph_networks
+from deltaworld_ros.export.graphs import graph_modules
 from deltaworld_ros.forecast.forecaster import Forecast, Forecaster
+from deltaworld_ros.forecast.noise import sample_noise
 from deltaworld_ros.model.grid_tokenizer import GridDeltaTok
 from deltaworld_ros.model.networks import Networks
 from deltaworld_ros.model.rotary import time_table
@@ -56,11 +57,10 @@ class ReencodingForecaster:
                  seed: int = 0, black_frame: bool = True) -> None:
         self._networks = networks
         self._manifest = m = manifest
+        self._decode: Any = graph_modules(networks, manifest)['decode']
         self._black_frame = black_frame or isinstance(networks.tokenizer, GridDeltaTok)
-        steps = 1 if m.queries == 'kept' else m.steps
-        noise = np.random.default_rng(seed).standard_normal(
-            (num_samples, steps, m.noise_size), dtype=np.float32) * np.float32(m.noise_std)
-        self._noise = torch.from_numpy(noise).expand(-1, m.steps, -1)[None]
+        self._noise = torch.from_numpy(sample_noise(
+            m, m.queries, num_samples, np.random.default_rng(seed)))[None]
 
     @torch.inference_mode()
     def forecast(self, frames: np.ndarray, stamps: np.ndarray) -> dict[str, np.ndarray]:
@@ -80,18 +80,11 @@ class ReencodingForecaster:
             torch.from_numpy(times), torch.tensor(m.rotary_frequencies, dtype=torch.float64))
         future = networks.world.rollout(
             tokens[None], (table[0][None], table[1][None]), self._noise)[0]
-        current = features[-1].expand(len(future), -1, -1)
-        decoded = []
-        for step in range(m.steps):
-            current = networks.tokenizer.decode(future[:, step], current)
-            decoded.append(current)
-        every = torch.stack(decoded, dim=1)
-        labels, depth = (
-            maps.unflatten(0, every.shape[:2]) for maps in self._heads(every.flatten(0, 1)))
-        fused_labels, fused_depth = self._heads(every.mean(0))
-        confidence = (labels == fused_labels).float().mean(0)
-        found = (labels, depth, fused_labels, fused_depth, confidence)
-        return {name: value.numpy() for name, value in zip(MAPS, found, strict=True)}
+        weights = torch.full((1, len(future)), 1 / len(future))
+        found = self._decode(features[-1:], future[None], weights)[:len(MAPS)]
+        # The fused maps begin with the present.
+        return {name: value[0, 1:].numpy() if 'fused' in name or name == 'confidence'
+                else value[0].numpy() for name, value in zip(MAPS, found, strict=True)}
 
     def _encode(self, features: Tensor) -> Tensor:
         """Encode the features of a window as its anchor token and the delta tokens after it."""
@@ -102,18 +95,6 @@ class ReencodingForecaster:
         context = features[-self._manifest.context_length:]
         return torch.cat([
             tokenizer.encode_anchor(context[:1]), tokenizer.encode(context[:-1], context[1:])])
-
-    def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (n, N, D) to labels and depth (n, a, b)."""
-        m, networks = self._manifest, self._networks
-        maps = features.transpose(1, 2).unflatten(2, (m.feature_rows, m.feature_columns))
-
-        def enlarged(small: Tensor) -> Tensor:
-            return F.interpolate(
-                small, size=(m.map_height, m.map_width), mode='bilinear', align_corners=False)
-
-        return (enlarged(networks.segmentation(maps)).argmax(1).to(torch.uint8),
-                enlarged(networks.depth(maps))[:, 0])
 
 
 def shipped_networks(name: str) -> tuple[Bundle, Networks]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from deltaworld_ros.bundle.manifest import Manifest
 
-# In more dimensions a few points cannot be placed better than by chance.
+# In more dimensions a few points cannot be placed better than by chance; many lie close anyway.
 MOST_DIMENSIONS = 16
+MOST_POINTS = 512
 _DRAWN = 1024
 _ROUNDS = 20
 _SMALL = 1e-6
@@ -36,10 +37,10 @@ def even_normal(random: np.random.Generator, count: int, size: int) -> NDArray[n
     They are its support points (Mak and Joseph, 2018, https://doi.org/10.1214/17-AOS1629): those
     with the least energy distance to it, found from a random start by the fixed-point iteration
     given there. Points drawn one by one leave gaps and lie close together elsewhere. Beyond
-    `MOST_DIMENSIONS` they are drawn one by one.
+    `MOST_DIMENSIONS` or `MOST_POINTS` they are drawn one by one.
     """
     points = random.standard_normal((count, size), dtype=np.float32)
-    if size > MOST_DIMENSIONS:
+    if size > MOST_DIMENSIONS or count > MOST_POINTS:
         return points
     drawn = random.standard_normal((_DRAWN, size), dtype=np.float32)
     for _ in range(_ROUNDS):

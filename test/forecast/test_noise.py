@@ -49,6 +49,13 @@ def test_a_few_points_are_fine(count: int) -> None:
     assert np.isfinite(even_normal(np.random.default_rng(0), count, 4)).all()
 
 
+def test_many_points_are_drawn_one_by_one() -> None:
+    """A manifest may ask for 65536: the distances between them would fill 17 GB."""
+    points = even_normal(np.random.default_rng(0), 65536, 4)
+    plain = np.random.default_rng(0).standard_normal((65536, 4), dtype=np.float32)
+    np.testing.assert_array_equal(points, plain)
+
+
 def test_a_query_is_kept_or_drawn_for_each_step(tiny_bundle: Path) -> None:
     manifest = Manifest(**{
         **vars(load_bundle(tiny_bundle).manifest), 'noise_std': 0.02, 'noise_size': 4})

@@ -32,7 +32,7 @@ from deltaworld_ros.engine import load_engine
 from deltaworld_ros.errors import UserError
 from deltaworld_ros.forecast.forecaster import Forecaster
 
-_SECONDS, _MEGABYTES = 25, 1500
+_SECONDS, _MEGABYTES = 60, 1500
 # Sizes are so small that a number for each byte is many times what a sound bundle needs.
 HUGE = (0, -1, 1, 2, 2**15, 2**31 - 1, 2**31, 2**40, 2**62, 10**9)
 OPERATORS = ('Loop', 'If', 'Scan', 'SequenceMap', 'Identity', 'MatMul', 'Concat', 'LSTM', 'Einsum',
