@@ -26,7 +26,9 @@ def feed_fading(client: Client, frames: int, levels: list[int]) -> None:
     for number in range(frames):
         client.stamp += STRIDE_NS
         pixels = np.full((120, 160, 3), levels[number % len(levels)], np.uint8)
-        pixels[:60, :, 2] += 40
+        # Sky and vegetation: the noise of the samples is enough to colour grey.
+        pixels[:60, :, 2] += 100
+        pixels[60:, :, 1] += 100
         client.send(image_message(client.header(), pixels, 'rgb8'))
 
 
