@@ -8,9 +8,9 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 _PATIENCE = 6.0
 
@@ -20,7 +20,8 @@ class Processes:
     A context manager that starts modules of this Python and ends all of them when it is left.
 
     Each gets its own session, so that a Ctrl-C reaches only the parent, which then ends them in
-    order. Their output goes to `<name>.log` in `log_folder`.
+    order. Their output goes to `<name>.log` in `log_folder`. For the main thread only, since
+    signals are held back while a process starts and while all are ended.
     """
 
     def __init__(self, log_folder: Path, environment: dict[str, str]) -> None:
@@ -36,19 +37,19 @@ class Processes:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         """End every process that still runs, the last started first."""
-        for name in reversed(list(self._started)):
-            self.end(name)
+        with _held_signals():
+            for name in reversed(list(self._started)):
+                self.end(name)
 
     def start(self, name: str, module: str, arguments: Sequence[str],
               pipe_output: bool = False) -> subprocess.Popen[str]:
         """Start `python -m module arguments`; with `pipe_output` its stdout is the caller's."""
-        with self.log(name).open('w', encoding='utf-8') as log:
-            process = subprocess.Popen(
+        with self.log(name).open('w', encoding='utf-8') as log, _held_signals():
+            self._started[name] = subprocess.Popen(
                 [sys.executable, '-m', module, *arguments], env=self._environment, text=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if pipe_output else log,
                 stderr=log, start_new_session=True)
-        self._started[name] = process
-        return process
+        return self._started[name]
 
     def running(self, name: str) -> bool:
         """Say whether a process that was started still runs."""
@@ -81,3 +82,26 @@ class Processes:
     def _lines(self, name: str) -> list[str]:
         text = self.log(name).read_text(encoding='utf-8', errors='replace')
         return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@contextlib.contextmanager
+def _held_signals() -> Iterator[None]:
+    """
+    Deliver SIGINT and SIGTERM when the block is left.
+
+    A handler that raises between the start of a process and its entry in the table would leave
+    a process that nobody ends. The mask of the thread is no help: children inherit it.
+    """
+    received: list[int] = []
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    handlers = {one: signal.signal(one, keep) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+    for number in received:
+        signal.raise_signal(number)

@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +32,8 @@ from deltaworld_ros.evaluate.processes import Processes
 pytestmark = pytest.mark.live
 
 MARK = 'DELTAWORLD_TEST_MARK'
+STUBBORN = 'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); ' \
+           'signal.signal(signal.SIGTERM, signal.SIG_IGN); print("ready"); time.sleep(60)'
 
 
 def start_demo(*arguments: str) -> tuple[subprocess.Popen, str]:
@@ -39,6 +46,14 @@ def start_demo(*arguments: str) -> tuple[subprocess.Popen, str]:
         # A job in the background ignores SIGINT, and its children would too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return process, mark
+
+
+def left_with(mark: str) -> list[int]:
+    """Find the processes that carry a mark, once those that were killed have had time to go."""
+    deadline = time.monotonic() + 5
+    while (found := processes_with(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def processes_with(mark: str) -> list[int]:
@@ -66,7 +81,7 @@ def test_demo_from_end_to_end(tiny_bundle: Path, tmp_path: Path):
                                str(output), '--json', str(tmp_path / 'copy.json'))
     printed, errors = process.communicate(timeout=150)
     assert process.returncode == 0, errors
-    assert processes_with(mark) == []
+    assert left_with(mark) == []
     assert '0.6 s ahead' in printed and 'copy-last' in printed
 
     summary = json.loads((output / 'summary.json').read_text())
@@ -103,7 +118,7 @@ def test_a_drive_without_forecasts_is_a_clear_failure(tiny_bundle: Path, tmp_pat
     assert 'no forecast could be scored: 4 images were heard' in errors
     assert '`deltaworld evaluate`' in ' '.join(errors.split())
     assert 'Traceback' not in errors
-    assert processes_with(mark) == []
+    assert left_with(mark) == []
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -119,7 +134,7 @@ def test_interruption_ends_every_process(tiny_bundle: Path, tmp_path: Path, numb
     _, errors = process.communicate(timeout=60)
     assert process.returncode not in (0, None)
     assert 'Traceback' not in errors
-    assert processes_with(mark) == []
+    assert left_with(mark) == []
 
 
 def test_a_node_that_dies_is_told_with_its_last_words(tiny_bundle: Path, tmp_path: Path):
@@ -136,7 +151,7 @@ def test_a_node_that_dies_is_told_with_its_last_words(tiny_bundle: Path, tmp_pat
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert 'the node ended' in errors and 'node.log' in errors
-    assert processes_with(mark) == []
+    assert left_with(mark) == []
 
 
 def test_a_node_that_cannot_start_is_told_at_once(tmp_path: Path):
@@ -152,7 +167,7 @@ def test_a_node_that_cannot_start_is_told_at_once(tmp_path: Path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert 'the node did not start' in errors and 'no engine can run the bundle' in errors
-    assert processes_with(mark) == []
+    assert left_with(mark) == []
 
 
 def test_processes_are_ended_when_the_block_fails(tmp_path: Path):
@@ -165,14 +180,64 @@ def test_processes_are_ended_when_the_block_fails(tmp_path: Path):
 
 
 def test_a_process_that_ignores_interruption_is_killed(tmp_path: Path):
-    code = 'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); ' \
-           'signal.signal(signal.SIGTERM, signal.SIG_IGN); print("ready"); time.sleep(60)'
     with Processes(tmp_path, {**os.environ, 'PYTHONUNBUFFERED': '1'}) as processes:
-        processes.start('stubborn', 'timeit', ['-n1', '-r1', code])
-        deadline = time.monotonic() + 20
-        while processes.last_line('stubborn') != 'ready' and time.monotonic() < deadline:
-            time.sleep(0.05)
+        start_stubborn(processes, 'stubborn')
         assert processes.end('stubborn', patience=0.3) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_process_starts_leaves_none(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    started: list[subprocess.Popen] = []
+    monkeypatch.setattr(subprocess, 'Popen', interrupted_by(number, subprocess.Popen, started))
+    with interruptible(), pytest.raises(KeyboardInterrupt), \
+            Processes(tmp_path, dict(os.environ)) as processes:
+        processes.start('sleeper', 'timeit', ['-n1', '-r1', 'import time; time.sleep(60)'])
+        pytest.fail('the signal was lost')
+    assert len(started) == 1 and started[0].poll() is not None
+
+
+def test_a_second_signal_does_not_stop_the_ending(tmp_path: Path):
+    with interruptible(), pytest.raises(KeyboardInterrupt), \
+            Processes(tmp_path, {**os.environ, 'PYTHONUNBUFFERED': '1'}) as processes:
+        children = [start_stubborn(processes, name) for name in ('first', 'second')]
+        threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+        raise KeyboardInterrupt
+    assert all(child.poll() is not None for child in children)
+
+
+def start_stubborn(processes: Processes, name: str) -> subprocess.Popen:
+    """Start a process that ignores both signals, and wait until it does."""
+    process = processes.start(name, 'timeit', ['-n1', '-r1', STUBBORN])
+    deadline = time.monotonic() + 20
+    while processes.last_line(name) != 'ready' and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process
+
+
+def interrupted_by(number: int, start: type[subprocess.Popen], started: list[subprocess.Popen]):
+    """Return a way to start processes that is hit by a signal before it returns."""
+    def begin(*arguments: Any, **options: Any) -> subprocess.Popen:
+        process = start(*arguments, **options)
+        started.append(process)
+        signal.raise_signal(number)
+        return process
+    return begin
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt for either signal, as the command does."""
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt)
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_no_moments_are_wanted():
